@@ -1,0 +1,54 @@
+"""What can go wrong, as sentences that a student understands.
+
+The tree:
+
+    LabError                     anything that the lab can't do; `fix` says what to do about it
+    ├── TargetError              the process to trace: gone, not yours, not traceable
+    ├── TracerError              the tracer service: not running, another version, refused
+    ├── AppError                 building or running one of the lab's programs
+    ├── DockerError              the Docker engine, an image or a container
+    ├── ToolMissingError         a program or a package that is not on this machine
+    └── RecordingError           a saved session that can't be written or read
+"""
+
+from __future__ import annotations
+
+
+class LabError(Exception):
+    """Something that the lab could not do.
+
+    `message` says what failed; `fix` is the command or the step that mends it, or "".
+    """
+
+    def __init__(self, message: str, fix: str = "") -> None:
+        super().__init__(message, fix)
+        self.message = message
+        self.fix = fix
+
+    def __str__(self) -> str:
+        """One line: what failed, then what to do."""
+        return f"{self.message}; {self.fix}" if self.fix else self.message
+
+
+class TargetError(LabError):
+    """The process to trace is gone, belongs to somebody else, or can't be traced."""
+
+
+class TracerError(LabError):
+    """The tracer service does not run, is another version, or refused."""
+
+
+class AppError(LabError):
+    """One of the lab's own programs could not be built or run."""
+
+
+class DockerError(LabError):
+    """The Docker engine, an image or a container is not there or does not work."""
+
+
+class ToolMissingError(LabError):
+    """A program or a package is not installed on this machine."""
+
+
+class RecordingError(LabError):
+    """A saved session could not be written or read."""

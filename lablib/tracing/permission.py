@@ -1,0 +1,68 @@
+"""Who may trace whom: the one decision of the tracer service that is about trust.
+
+A caller may trace a process whose real, effective and saved user ids are all its own; root may
+trace every process. The caller's identity comes from the socket's peer credentials and the
+target's from the kernel, held by a pidfd: a process id that is reused in between is noticed.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import struct
+from pathlib import Path
+
+from lablib.errors import TargetError
+
+_PEER_CREDENTIALS = struct.Struct("3i")
+
+
+def read_peer_uid(connection: socket.socket) -> int:
+    """Return the user id of the process that opened this unix socket connection (SO_PEERCRED)."""
+    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER_CREDENTIALS.size)
+    _, uid, _ = _PEER_CREDENTIALS.unpack(raw)
+    return int(uid)
+
+
+class Target:
+    """A process that its caller is allowed to trace, held by a pidfd."""
+
+    def __init__(self, pid: int, caller_uid: int) -> None:
+        """Hold process `pid` for the user `caller_uid`; raise `TargetError` if that may not be."""
+        self.pid = pid
+        try:
+            self._pidfd = os.pidfd_open(pid)
+        except (OSError, OverflowError):
+            raise TargetError(
+                f"there is no process {pid}", "look for its number with: pgrep -a NAME"
+            ) from None
+        try:
+            _check_owner(pid, caller_uid)
+            if not self.is_running():
+                raise TargetError(f"process {pid} ended before it could be traced")
+        except BaseException:
+            self.close()
+            raise
+
+    def is_running(self) -> bool:
+        """Return whether this very process, not another with its number, has not ended."""
+        return not select.select([self._pidfd], [], [], 0)[0]
+
+    def close(self) -> None:
+        """Let go of the process; it runs on."""
+        os.close(self._pidfd)
+
+
+def _check_owner(pid: int, caller_uid: int) -> None:
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(errors="replace")
+    except OSError:
+        raise TargetError(f"process {pid} ended before it could be traced") from None
+    fields = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
+    owners = {int(uid) for uid in fields["Uid"].split()[:3]}
+    if caller_uid != 0 and owners != {caller_uid}:
+        raise TargetError(
+            f"process {pid} is not yours (user id {', '.join(map(str, sorted(owners)))}, you are {caller_uid})",
+            "trace one that you started yourself",
+        )

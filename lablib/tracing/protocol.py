@@ -1,0 +1,118 @@
+"""What the tracer's client and its service say to each other, over a unix socket.
+
+A message is a JSON header and an optional run of bytes behind it:
+
+    4 bytes  length of the header, big endian
+    4 bytes  length of the payload, big endian
+    header   a JSON object, UTF-8
+    payload  packed arrays, as the header describes them
+
+One connection is one session. This module needs nothing but the standard library: the service
+runs it in the system's Python, the client in the notebook's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+import struct
+from pathlib import Path
+from typing import Any
+
+from lablib.errors import TracerError
+
+RUN_DIR = Path("/run/memory-leak-lab")
+"""Where the service keeps its socket and its log; made by the service, owned by root."""
+
+MAX_REQUEST_BYTES = 64 * 1024
+"""The longest header that the service reads from a client; it reads no payload at all."""
+
+MAX_REPLY_BYTES = 1 << 30
+"""The longest payload that a client takes from the service."""
+
+COUNTERS = (
+    "frees_from_before",
+    "returns_from_before",
+    "failed_allocations",
+    "lost_blocks_full",
+    "lost_stacks_full",
+    "lost_threads_full",
+    "lost_unwound",
+    "lost_unreadable",
+    "lost_raced",
+)
+"""The kernel side's event counters, in the order of `enum counter` in heap.bpf.c."""
+
+STACK_FIELDS = (
+    "allocated_bytes",
+    "allocated_blocks",
+    "freed_bytes",
+    "freed_blocks",
+    "live_born_sum_ns",
+    "depth",
+)
+"""The first words of `struct stack_usage` in heap.bpf.c; the return addresses follow them."""
+
+_LENGTHS = struct.Struct("!II")
+_TRACING_DIR = Path(__file__).parent
+
+Message = tuple[dict[str, Any], bytes]
+
+
+def socket_path() -> Path:
+    """Return where the service listens: `LAB_TRACER_SOCKET`, or the place that all users share."""
+    return Path(os.environ.get("LAB_TRACER_SOCKET", RUN_DIR / "tracer.sock"))
+
+
+def service_fingerprint() -> str:
+    """Return 12 hex digits that change whenever the tracer's code does (Python and C)."""
+    digest = hashlib.sha256()
+    for path in sorted([*_TRACING_DIR.glob("*.py"), *_TRACING_DIR.glob("programs/*.c")]):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def send(connection: socket.socket, header: dict[str, Any], payload: bytes = b"") -> None:
+    """Send one message; the payload's bytes go as they are."""
+    text = json.dumps(header).encode()
+    connection.sendall(_LENGTHS.pack(len(text), len(payload)) + text)
+    if payload:
+        connection.sendall(payload)
+
+
+def receive(
+    connection: socket.socket,
+    max_header_bytes: int = MAX_REQUEST_BYTES,
+    max_payload_bytes: int = 0,
+) -> Message | None:
+    """Return the next message, or None when the other side has closed the connection.
+
+    Raises `TracerError` for a message that is too long, cut short, or not a JSON object.
+    """
+    lengths = _receive_exactly(connection, _LENGTHS.size, may_end=True)
+    if not lengths:
+        return None
+    header_bytes, payload_bytes = _LENGTHS.unpack(lengths)
+    if header_bytes > max_header_bytes or payload_bytes > max_payload_bytes:
+        raise TracerError("a message on the tracer's socket is longer than any that is valid")
+    try:
+        header = json.loads(_receive_exactly(connection, header_bytes))
+    except (ValueError, RecursionError):
+        raise TracerError("a message on the tracer's socket is not JSON") from None
+    if not isinstance(header, dict):
+        raise TracerError("a message on the tracer's socket is not a JSON object")
+    return header, _receive_exactly(connection, payload_bytes)
+
+
+def _receive_exactly(connection: socket.socket, size: int, may_end: bool = False) -> bytes:
+    received = bytearray()
+    while len(received) < size:
+        chunk = connection.recv(min(size - len(received), 1 << 20))
+        if not chunk:
+            if may_end and not received:
+                return b""
+            raise TracerError("the tracer's connection ended in the middle of a message")
+        received += chunk
+    return bytes(received)

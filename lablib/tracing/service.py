@@ -1,0 +1,234 @@
+"""The tracer service: the one part of the lab that runs as root.
+
+It listens on a unix socket and gives each connection a process of its own. That process checks who
+is asking, does what one session needs, and ends with the connection; the kernel then removes its
+probes and maps. A crash in one session, even inside bcc's compiler, is that session's alone.
+
+Runs in the system's Python with the distribution's bcc and pyelftools, and nothing from PyPI.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import ctypes
+import os
+import pwd
+import select
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from lablib import errors
+from lablib.errors import LabError, TracerError
+from lablib.tracing import protocol
+from lablib.tracing.kernel import enter_private_mounts
+from lablib.tracing.memleak import run_memleak
+from lablib.tracing.permission import Target, read_peer_uid
+from lablib.tracing.session import HeapProgram, HeapSession
+
+MAX_SESSIONS = 128
+"""How many connections may be open at once; one more is refused with a sentence."""
+
+MAX_SESSIONS_PER_USER = 32
+
+REQUEST_TIMEOUT_S = 10.0
+"""How long a new connection may take to say what it wants."""
+
+_PR_SET_PDEATHSIG = 1
+
+
+class Service:
+    """The listening socket, and the processes that serve its connections."""
+
+    def __init__(self, path: Path, owner_uid: int) -> None:
+        """Listen on `path`; `owner_uid` is the user who had the service started."""
+        self._path = path
+        self._owner_uid = owner_uid
+        self._uid_by_worker: dict[int, int] = {}
+        self._is_stopping = False
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._listener.bind(str(path))
+        path.chmod(0o666)  # everybody may ask; who may trace what is decided per request
+        self._listener.listen(64)
+
+    def run(self) -> None:
+        """Serve until SIGTERM or SIGINT, then end every session and remove the socket."""
+        signal.signal(signal.SIGTERM, self._stop)
+        signal.signal(signal.SIGINT, self._stop)
+        while not self._is_stopping:
+            ready, _, _ = select.select([self._listener], [], [], 0.5)
+            self._reap_workers()
+            if ready and not self._is_stopping:
+                self._accept()
+        self._end_all_workers()
+        self._listener.close()
+        self._path.unlink(missing_ok=True)
+
+    def _stop(self, *_: object) -> None:
+        self._is_stopping = True
+
+    def _accept(self) -> None:
+        try:
+            connection, _ = self._listener.accept()
+        except OSError:
+            return  # the client went away again, or we are out of descriptors: serve the next
+        with connection:
+            uid = read_peer_uid(connection)
+            refusal = self._find_refusal(uid)
+            if refusal is not None:
+                _send_error(connection, refusal)
+                return
+            worker = os.fork()
+            if worker == 0:
+                self._become_worker(connection, uid)
+            self._uid_by_worker[worker] = uid
+
+    def _find_refusal(self, uid: int) -> TracerError | None:
+        own = sum(1 for other in self._uid_by_worker.values() if other == uid)
+        if len(self._uid_by_worker) >= MAX_SESSIONS or own >= MAX_SESSIONS_PER_USER:
+            return TracerError(
+                f"the tracer service is busy: {own} sessions are yours, "
+                f"{len(self._uid_by_worker)} are open in all",
+                "end some of them and try again",
+            )
+        return None
+
+    def _become_worker(self, connection: socket.socket, uid: int) -> None:
+        status = 1
+        try:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            self._listener.close()
+            serve_connection(connection, uid, self._owner_uid)
+            status = 0
+        except (BrokenPipeError, ConnectionResetError):
+            status = 0  # the client is gone, and with it this session
+        except Exception as error:  # the log is the last place where this can be told
+            print(f"session of user {uid}: {type(error).__name__}: {error}", file=sys.stderr)
+        finally:
+            os._exit(status)
+
+    def _reap_workers(self) -> None:
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                pid, _ = os.waitpid(-1, os.WNOHANG)
+                if pid == 0:
+                    return
+                self._uid_by_worker.pop(pid, None)
+
+    def _end_all_workers(self) -> None:
+        for worker in self._uid_by_worker:
+            os.kill(worker, signal.SIGTERM)
+        deadline = time.monotonic() + 5
+        while self._uid_by_worker and time.monotonic() < deadline:
+            self._reap_workers()
+            time.sleep(0.02)
+
+
+def serve_connection(connection: socket.socket, caller_uid: int, owner_uid: int) -> None:
+    """Serve one client from its first request to its last; errors go to the client as records."""
+    connection.settimeout(REQUEST_TIMEOUT_S)
+    try:
+        message = protocol.receive(connection)
+        if message is None:
+            return
+        connection.settimeout(None)
+        _serve_request(connection, message[0], caller_uid, owner_uid)
+    except LabError as error:
+        _send_error(connection, error)
+    except TimeoutError:
+        _send_error(connection, TracerError("the tracer service got no request in time"))
+
+
+def _serve_request(
+    connection: socket.socket, request: dict[str, Any], caller_uid: int, owner_uid: int
+) -> None:
+    operation = request.get("operation")
+    if operation == "status":
+        protocol.send(connection, _describe_service(owner_uid))
+    elif operation == "stop_service":
+        _require_owner(caller_uid, owner_uid, "stop the tracer service")
+        os.kill(os.getppid(), signal.SIGTERM)
+        protocol.send(connection, {})
+    elif operation == "trace_heap":
+        _serve_heap_session(connection, request, caller_uid)
+    elif operation == "run_memleak":
+        _require_owner(
+            caller_uid, owner_uid, "run memleak, which reads a program's symbols with root's rights"
+        )
+        with contextlib.closing(Target(_read_pid(request), caller_uid)) as target:
+            protocol.send(connection, run_memleak(connection, target, request))
+    else:
+        raise TracerError("the tracer service does not know this request")
+
+
+def _serve_heap_session(
+    connection: socket.socket, request: dict[str, Any], caller_uid: int
+) -> None:
+    with contextlib.closing(Target(_read_pid(request), caller_uid)) as target:
+        session = HeapSession(HeapProgram(), target)
+        protocol.send(connection, session.description)
+        while (message := protocol.receive(connection)) is not None:
+            is_final = message[0].get("operation") == "stop"
+            protocol.send(connection, *session.snapshot(final=is_final))
+
+
+def _describe_service(owner_uid: int) -> dict[str, Any]:
+    return {
+        "fingerprint": FINGERPRINT,
+        "pid": os.getppid(),
+        "owner_uid": owner_uid,
+        "kernel": os.uname().release,
+    }
+
+
+def _require_owner(caller_uid: int, owner_uid: int, what: str) -> None:
+    if caller_uid not in (0, owner_uid):
+        name = pwd.getpwuid(owner_uid).pw_name
+        raise TracerError(f"only root and {name}, who started the tracer service, may {what}")
+
+
+def _read_pid(request: dict[str, Any]) -> int:
+    pid = request.get("pid")
+    if type(pid) is not int or not 0 < pid < 1 << 31:
+        raise TracerError("the request names no valid process id")
+    return pid
+
+
+def _send_error(connection: socket.socket, error: LabError) -> None:
+    kind = type(error).__name__
+    record = {"kind": kind if hasattr(errors, kind) else "TracerError"}
+    with contextlib.suppress(OSError):
+        protocol.send(
+            connection, {"error": {**record, "message": error.message, "fix": error.fix}}
+        )
+
+
+FINGERPRINT = protocol.service_fingerprint()
+"""Of the code that this process runs, read when it started."""
+
+
+def main() -> None:
+    """Run the service in the foreground; `./lab tracer start` puts it in the background."""
+    parser = argparse.ArgumentParser(prog="lab-tracer", description="the lab's tracer service")
+    parser.add_argument("--socket", type=Path, required=True)
+    parser.add_argument("--owner-uid", type=int, required=True)
+    options = parser.parse_args()
+    try:
+        if os.geteuid() != 0:
+            raise TracerError("the tracer service must run as root", "run: ./lab tracer start")
+        import bcc  # noqa: F401  loaded once here, so that each session starts with it
+
+        enter_private_mounts()
+        Service(options.socket, options.owner_uid).run()
+    except LabError as error:
+        sys.exit(f"lab-tracer: {error}")
+    except ImportError as error:
+        sys.exit(f"lab-tracer: {error.name} is missing; run: sudo apt-get install python3-bpfcc")

@@ -1,0 +1,133 @@
+"""One heap tracing session, on the service's side: probes on one process, and their totals.
+
+The session owns its BPF object. Whatever ends the process it lives in takes the probes and the
+maps with it, so nothing can be left attached.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from pathlib import Path
+from typing import Any
+
+from lablib.errors import TracerError
+from lablib.tracing.maps import read_hash_map
+from lablib.tracing.permission import Target
+from lablib.tracing.probes import Allocator, find_allocator
+from lablib.tracing.protocol import COUNTERS, STACK_FIELDS
+
+PROGRAM = Path(__file__).parent / "programs" / "heap.bpf.c"
+
+MAX_FRAMES = 64
+MAX_STACKS = 16 * 1024
+MAX_BLOCKS = 2 * 1024 * 1024
+MAX_THREADS = 4 * 1024
+
+_UPROBE, _URETPROBE = 0, 1  # enum bpf_probe_attach_type of libbcc
+_NO_FILE_OFFSET = 0  # no semaphore to count up
+
+
+class HeapProgram:
+    """heap.bpf.c, compiled and loaded, not yet attached to anything."""
+
+    def __init__(self) -> None:
+        """Compile the program; takes about two seconds of one core."""
+        import bcc  # the distribution's, in the service only
+
+        self._libbcc = bcc.libbcc.lib
+        flags = [
+            f"-DMAX_FRAMES={MAX_FRAMES}",
+            f"-DMAX_STACKS={MAX_STACKS}",
+            f"-DMAX_BLOCKS={MAX_BLOCKS}",
+            f"-DMAX_THREADS={MAX_THREADS}",
+        ]
+        try:
+            self._bpf = bcc.BPF(src_file=str(PROGRAM), cflags=flags)
+        except Exception as error:  # bcc raises bare Exception
+            raise TracerError(
+                f"this kernel did not take the tracer's program ({error})",
+                "see ./lab doctor, and the service's log that ./lab tracer status names",
+            ) from None
+        self._probe_fds: list[int] = []
+
+    def attach(self, allocator: Allocator, pid: int) -> None:
+        """Put the probes into one process and open the window in which events count."""
+        path = f"/proc/self/fd/{allocator.file_descriptor}".encode()
+        for number, site in enumerate(allocator.sites):
+            kind = _URETPROBE if site.is_return else _UPROBE
+            name = f"lab_{os.getpid()}_{number}".encode()
+            program = self._bpf.load_func(site.program, self._bpf.KPROBE)
+            descriptor = self._libbcc.bpf_attach_uprobe(
+                program.fd, kind, name, path, site.offset_bytes, pid, _NO_FILE_OFFSET
+            )
+            if descriptor < 0:
+                raise TracerError(
+                    f"the kernel refused a probe on {site.function} in {allocator.path}"
+                    f" ({os.strerror(ctypes.get_errno() or -descriptor)})",
+                    "see ./lab doctor",
+                )
+            self._probe_fds.append(descriptor)
+        self._set_window(True)
+
+    def close_window(self) -> None:
+        """Stop counting; the totals stay as they are."""
+        self._set_window(False)
+
+    def detach(self) -> None:
+        """Take the probes out of the process; it runs on."""
+        for descriptor in self._probe_fds:
+            self._libbcc.bpf_close_perf_event_fd(descriptor)
+        self._probe_fds.clear()
+
+    def read_counters(self) -> dict[str, int]:
+        """Return the event counters by name, summed over the processors."""
+        table = self._bpf["counters"]
+        return {name: sum(table[ctypes.c_int(i)]) for i, name in enumerate(COUNTERS)}
+
+    def read_stacks(self) -> tuple[int, bytes]:
+        """Return how many stacks have been seen, and their rows, packed as the kernel keeps them.
+
+        A row is 8-byte words: STACK_FIELDS, then MAX_FRAMES return addresses.
+        """
+        row_bytes = 8 * (len(STACK_FIELDS) + MAX_FRAMES)
+        try:
+            return read_hash_map(self._bpf["stacks"].map_fd, 8, row_bytes, MAX_STACKS)
+        except OSError as error:
+            raise TracerError(f"the kernel did not hand over its totals ({error})") from None
+
+    def _set_window(self, is_open: bool) -> None:
+        self._bpf["window_is_open"][ctypes.c_int(0)] = ctypes.c_uint32(int(is_open))
+
+
+class HeapSession:
+    """Probes on one process's allocator, from attach to detach."""
+
+    def __init__(self, program: HeapProgram, target: Target) -> None:
+        """Find the target's allocator and attach; raises `TargetError` or `TracerError`."""
+        self._program = program
+        self._target = target
+        allocator = find_allocator(target.pid)
+        try:
+            program.attach(allocator, target.pid)
+        finally:
+            os.close(allocator.file_descriptor)
+        self.description = {
+            "allocator": allocator.path,
+            "max_frames": MAX_FRAMES,
+            "limits": {"blocks": MAX_BLOCKS, "stacks": MAX_STACKS, "threads": MAX_THREADS},
+        }
+
+    def snapshot(self, final: bool) -> tuple[dict[str, Any], bytes]:
+        """Return (header, packed stack rows) as of now; `final` stops the counting first."""
+        if final:
+            self._program.close_window()
+            self._program.detach()
+        is_running = self._target.is_running()
+        count, rows = self._program.read_stacks()
+        header = {
+            "stacks": count,
+            "counters": self._program.read_counters(),
+            "is_running": is_running,
+        }
+        return header, rows
