@@ -1,0 +1,5 @@
+"""`python -m lablib`: the verbs of ./lab."""
+
+from lablib.cli import main
+
+main()

@@ -1,0 +1,210 @@
+"""The facts that every other module speaks: frozen records, with the unit in each name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame of a call stack, resolved as far as the binary allows.
+
+    `offset` is the return address's distance in bytes from the start of `function`, as other tracers
+    print it, or from the start of the file `module` when the function isn't known. `line` is the
+    line of the call, not of the instruction behind it. An inlined function has no offset of its
+    own: it gets the one of the function that it was inlined into.
+    """
+
+    function: str | None
+    module: str
+    offset: int
+    file: str | None = None
+    line: int | None = None
+    inlined: bool = False
+
+    def __str__(self) -> str:
+        """`function+0x1f (file.c:14)`, or what is known of it."""
+        name = f"{self.function or '[unknown]'}+{self.offset:#x}"
+        where = f"{self.file}:{self.line}" if self.file and self.line else self.module
+        return f"{name} ({where}{', inlined' if self.inlined else ''})"
+
+
+@dataclass(frozen=True)
+class StackUsage:
+    """What one call stack has done to the heap since the tracing began.
+
+    `frames` start at the function that called the allocator. `mean_age_s` is that of the live
+    blocks, None where there are none. `is_cut` says that callers are missing above the last frame.
+    """
+
+    frames: tuple[Frame, ...]
+    allocated_bytes: int
+    allocated_blocks: int
+    freed_bytes: int
+    freed_blocks: int
+    mean_age_s: float | None = None
+    is_cut: bool = False
+
+    @property
+    def live_bytes(self) -> int:
+        """Bytes allocated and not freed."""
+        return self.allocated_bytes - self.freed_bytes
+
+    @property
+    def live_blocks(self) -> int:
+        """Blocks allocated and not freed."""
+        return self.allocated_blocks - self.freed_blocks
+
+
+@dataclass(frozen=True)
+class TraceEvents:
+    """How many events were seen, and how many could not be recorded, by reason.
+
+    `from_before` counts frees and returns that concern blocks from before the tracing began: they
+    are outside the window, not lost.
+    """
+
+    allocations: int
+    frees: int
+    from_before: int
+    failed_allocations: int = 0
+    missed_by_reason: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def missed(self) -> int:
+        """Events that happened inside the window and are not in the totals."""
+        return sum(self.missed_by_reason.values())
+
+
+@dataclass(frozen=True)
+class HeapSnapshot:
+    """The heap of one process at one moment, by call stack.
+
+    `elapsed_s` counts from the start of the tracing (monotonic clock); `rss_bytes` is the resident
+    set at that moment from /proc/PID/statm, None once the process has ended.
+    """
+
+    elapsed_s: float
+    stacks: tuple[StackUsage, ...]
+    events: TraceEvents
+    rss_bytes: int | None = None
+    is_running: bool = True
+
+    @property
+    def live_bytes(self) -> int:
+        """Bytes allocated and not freed, over all stacks."""
+        return sum(stack.live_bytes for stack in self.stacks)
+
+    @property
+    def live_blocks(self) -> int:
+        """Blocks allocated and not freed, over all stacks."""
+        return sum(stack.live_blocks for stack in self.stacks)
+
+
+@dataclass(frozen=True)
+class Target:
+    """The process that was traced."""
+
+    pid: int
+    command: str
+
+
+@dataclass(frozen=True)
+class HeapTrace:
+    """A finished or a growing recording of one process's heap: its snapshots in order of time.
+
+    `source` says how the numbers were obtained ("ebpf"), `kernel` on which kernel release.
+    """
+
+    source: str
+    kernel: str
+    target: Target
+    snapshots: tuple[HeapSnapshot, ...]
+
+    @property
+    def seconds(self) -> float:
+        """Length of the window in seconds: from the start of the tracing to the last snapshot."""
+        return self.snapshots[-1].elapsed_s if self.snapshots else 0.0
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every event inside the window is in the totals."""
+        return bool(self.snapshots) and self.snapshots[-1].events.missed == 0
+
+
+@dataclass(frozen=True)
+class VmstatSample:
+    """One line of procps' vmstat, in bytes and seconds.
+
+    `elapsed_s` counts from the start of the sampling. `rss_bytes` is the resident set of the
+    process that was watched beside it, None without one or after its end.
+    """
+
+    elapsed_s: float
+    runnable: int
+    blocked: int
+    swapped_bytes: int
+    free_bytes: int
+    buffer_bytes: int
+    cache_bytes: int
+    swap_in_bytes_per_s: int
+    swap_out_bytes_per_s: int
+    blocks_in_per_s: int
+    blocks_out_per_s: int
+    interrupts_per_s: int
+    context_switches_per_s: int
+    user_percent: int
+    system_percent: int
+    idle_percent: int
+    wait_percent: int
+    rss_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class MemleakStack:
+    """One stack of bcc's memleak report: outstanding allocations, as that tool counts them.
+
+    `frames` are its own texts, for example "fibonacci+0x1f [app]" or "[unknown] [app]".
+    """
+
+    live_bytes: int
+    live_blocks: int
+    frames: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class MemleakReport:
+    """What one run of bcc's memleak printed, raw and parsed."""
+
+    command: str
+    output: str
+    stacks: tuple[MemleakStack, ...]
+
+
+@dataclass(frozen=True)
+class StackVerdict:
+    """What the evidence says about one call stack, and the evidence.
+
+    `kind` is one of leaking, growing, plateau, churn, clean, undecided. `growth_bytes_per_s` is a
+    robust slope over the snapshots, `growth_error_bytes_per_s` the half width of its 95 % interval.
+    """
+
+    kind: str
+    sentence: str
+    usage: StackUsage
+    growth_bytes_per_s: float
+    growth_error_bytes_per_s: float
+
+
+@dataclass(frozen=True)
+class ProcessVerdict:
+    """What the evidence says about a process; `stacks` are sorted by live bytes, largest first.
+
+    `kind` is the gravest kind among its stacks.
+    """
+
+    kind: str
+    sentence: str
+    stacks: tuple[StackVerdict, ...]

@@ -1,0 +1,240 @@
+"""From an address in a live process to function, file and line.
+
+Addresses are looked up in the files that the process has mapped, opened when it is first looked
+at, so that they resolve after its end too. Where a file is stripped, its debug file is taken from
+the folders that are given or from /usr/lib/debug, and only if its build-id is the same.
+"""
+
+from __future__ import annotations
+
+import bisect
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import symbolic
+from elftools.common.exceptions import ELFError
+from elftools.elf.elffile import ELFFile
+
+from lablib.errors import TargetError
+from lablib.records import Frame
+
+SYSTEM_DEBUG_DIR = Path("/usr/lib/debug")
+
+_OUTERMOST = {"_start", "__libc_start_main", "__libc_start_call_main", "start_thread", "clone3"}
+_NOT_A_SYMBOL = 0xFFFFFFFF  # symbolic's sym_addr for a function that was inlined
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """One executable mapping of a file: addresses, and where in the file it begins."""
+
+    start: int
+    end: int
+    file_offset: int
+    inode: int
+    path: str
+
+    @property
+    def module(self) -> str:
+        """The file's name without its folder."""
+        return Path(self.path.removesuffix(" (deleted)")).name
+
+
+def parse_mappings(maps_text: str) -> list[Mapping]:
+    """Return the executable file mappings in the text of a /proc/PID/maps, by address."""
+    mappings = []
+    for line in maps_text.splitlines():
+        span, permissions, offset, _, inode, *path = line.split(None, 5)
+        if "x" in permissions and path and path[0].startswith("/"):
+            start, end = (int(part, 16) for part in span.split("-"))
+            mappings.append(Mapping(start, end, int(offset, 16), int(inode), path[0]))
+    return sorted(mappings, key=lambda mapping: mapping.start)
+
+
+class ElfSymbols:
+    """The symbols of one ELF file, helped out by its debug file where one is found."""
+
+    def __init__(self, path: Path, debug_candidates: Sequence[Path] = ()) -> None:
+        """Read the file; raises `OSError` or `ELFError` if it is none that can be read."""
+        with path.open("rb") as file:
+            elf = ELFFile(file)
+            self._segments = [
+                (part["p_offset"], part["p_filesz"], part["p_vaddr"])
+                for part in elf.iter_segments("PT_LOAD")
+            ]
+        self._base = min((vaddr for _, _, vaddr in self._segments), default=0) & ~0xFFF
+        own = _open_object(path)
+        self.build_id: str | None = own.code_id
+        self.has_line_numbers = "debug" in own.features
+        candidates = [] if self.has_line_numbers else [*debug_candidates]
+        if self.build_id and not self.has_line_numbers:
+            candidates.append(SYSTEM_DEBUG_DIR)
+        self._caches = [own.make_symcache()]
+        for place in candidates:
+            if (separate := _find_debug_object(place, self.build_id)) is not None:
+                self._caches.insert(0, separate.make_symcache())
+                self.has_line_numbers = "debug" in separate.features
+                break
+
+    def resolve(self, file_offset: int, module: str) -> list[Frame]:
+        """Return the frames of the call that returns to `file_offset`, innermost first.
+
+        More than one where functions were inlined; one without a function where none is known.
+        """
+        vaddr = next(
+            (vaddr + file_offset - at for at, size, vaddr in self._segments
+             if at <= file_offset < at + size),
+            None,
+        )  # fmt: skip
+        if vaddr is not None:
+            relative = vaddr - self._base
+            for cache in self._caches:
+                if found := cache.lookup(relative - 1):  # the call, not what follows it
+                    return _make_frames(found, relative, module)
+        return [Frame(None, module, file_offset)]
+
+
+class ProcessSymbols:
+    """The symbols of one process, in the files that it maps."""
+
+    def __init__(self, pid: int, debug_dirs: Iterable[Path] = ()) -> None:
+        """Open the files that process `pid` has mapped as code.
+
+        `debug_dirs` are folders with debug files (.build-id/xx/yyyy.debug) or with unstripped
+        copies at the target's own paths. Raises `TargetError` if the process can't be read.
+        """
+        self._pid = pid
+        self._debug_dirs = tuple(debug_dirs)
+        self._mappings: list[Mapping] = []
+        self._fd_by_file: dict[tuple[int, str], int | None] = {}
+        self._symbols_by_file: dict[tuple[int, str], ElfSymbols | None] = {}
+        if not self._read_mappings():
+            raise TargetError(f"the memory map of process {pid} can't be read")
+
+    def close(self) -> None:
+        """Close the mapped files."""
+        for descriptor in self._fd_by_file.values():
+            if descriptor is not None:
+                os.close(descriptor)
+        self._fd_by_file.clear()
+
+    def resolve_stack(self, addresses: Iterable[int]) -> tuple[tuple[Frame, ...], bool]:
+        """Return the frames of return addresses, callers last, and whether callers are missing.
+
+        A walk by frame pointers ends in nonsense where the code was built without them; whatever
+        does not lie in code is cut off.
+        """
+        frames: list[Frame] = []
+        count = 0
+        for address in addresses:
+            mapping = self._find_mapping(address)
+            if mapping is None:
+                break
+            frames += self._resolve(mapping, address - mapping.start + mapping.file_offset)
+            count += 1
+        last = frames[-1] if frames else None
+        reaches_the_top = last is not None and (
+            last.function in _OUTERMOST or (count > 1 and last.module.startswith("libc"))
+        )
+        return tuple(frames), not reaches_the_top
+
+    def modules_without_lines(self) -> list[str]:
+        """Return the names of the files looked into that have no line numbers, libraries aside."""
+        return sorted(
+            Path(path).name
+            for (_, path), symbols in self._symbols_by_file.items()
+            if ".so" not in Path(path).name and (symbols is None or not symbols.has_line_numbers)
+        )
+
+    def _resolve(self, mapping: Mapping, file_offset: int) -> list[Frame]:
+        key = (mapping.inode, mapping.path)
+        if key not in self._symbols_by_file:
+            self._symbols_by_file[key] = self._load(mapping, self._fd_by_file.get(key))
+        symbols = self._symbols_by_file[key]
+        if symbols is None:
+            return [Frame(None, mapping.module, file_offset)]
+        return symbols.resolve(file_offset, mapping.module)
+
+    def _load(self, mapping: Mapping, descriptor: int | None) -> ElfSymbols | None:
+        if descriptor is None:
+            return None
+        candidates = []
+        for folder in self._debug_dirs:
+            candidates += [folder, folder / mapping.path.lstrip("/")]
+        try:
+            return ElfSymbols(Path(f"/proc/self/fd/{descriptor}"), candidates)
+        except (OSError, ELFError, symbolic.SymbolicError):
+            return None
+
+    def _find_mapping(self, address: int) -> Mapping | None:
+        for _ in range(2):  # a library may have been loaded since we looked
+            index = bisect.bisect_right(self._mappings, address, key=lambda m: m.start) - 1
+            if index >= 0 and address < self._mappings[index].end:
+                return self._mappings[index]
+            if not self._read_mappings():
+                break
+        return None
+
+    def _read_mappings(self) -> bool:
+        try:
+            text = Path(f"/proc/{self._pid}/maps").read_text(errors="surrogateescape")
+        except OSError:
+            return False
+        if mappings := parse_mappings(text):
+            self._mappings = mappings
+        for mapping in mappings:
+            key = (mapping.inode, mapping.path)
+            if key not in self._fd_by_file:
+                self._fd_by_file[key] = self._open(mapping)
+        return bool(mappings)
+
+    def _open(self, mapping: Mapping) -> int | None:
+        """Open a mapped file: by the kernel's own link (root), or by its path, if still the same."""
+        link = f"/proc/{self._pid}/map_files/{mapping.start:x}-{mapping.end:x}"
+        for path in (link, f"/proc/{self._pid}/root{mapping.path}"):
+            try:
+                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            except OSError:
+                continue
+            if path == link or os.fstat(descriptor).st_ino == mapping.inode:
+                return descriptor
+            os.close(descriptor)
+        return None
+
+
+def _open_object(path: Path) -> symbolic.Object:
+    try:
+        return next(iter(symbolic.Archive.open(str(path)).iter_objects()))
+    except StopIteration:
+        raise ELFError(f"{path} holds no object file") from None
+
+
+def _find_debug_object(place: Path, build_id: str | None) -> symbolic.Object | None:
+    """Return the debug file of `build_id`: `place` itself, or the one below it by build-id."""
+    if not build_id:
+        return None
+    path = place / ".build-id" / build_id[:2] / f"{build_id[2:]}.debug" if place.is_dir() else place
+    try:
+        found = _open_object(path)
+    except (OSError, ELFError, symbolic.SymbolicError):
+        return None
+    return found if found.code_id == build_id else None
+
+
+def _make_frames(
+    found: Sequence[symbolic.SourceLocation], relative: int, module: str
+) -> list[Frame]:
+    start = next((loc.sym_addr for loc in reversed(found) if loc.sym_addr != _NOT_A_SYMBOL), None)
+    return [
+        Frame(
+            function=location.symbol or None,
+            module=module,
+            offset=relative - start if start is not None else relative,
+            file=Path(location.full_path).name if location.full_path else None,
+            line=location.line or None,
+            inlined=number < len(found) - 1,
+        )
+        for number, location in enumerate(found)
+    ]

@@ -1,0 +1,108 @@
+"""Start the tracer service with root's rights, and stop it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from lablib.errors import LabError, ToolMissingError, TracerError
+from lablib.tracing import client, protocol
+
+SYSTEM_PYTHON = "/usr/bin/python3"
+"""The distribution's Python, which its bcc belongs to."""
+
+START_TIMEOUT_S = 15.0
+
+_CHECKOUT = Path(__file__).resolve().parents[2]
+_BOOTSTRAP = (
+    "import sys; sys.path.insert(0, sys.argv.pop(1));"
+    "from lablib.tracing.service import main; main()"
+)
+
+
+def start_service() -> dict[str, Any]:
+    """Start the service unless it runs, and return its status.
+
+    Raises `ToolMissingError` without bcc, and `TracerError` when there is no root or sudo, when
+    another version is running, or when the service does not come up.
+    """
+    try:
+        client.connect().close()
+        return client.read_status()
+    except TracerError as error:
+        if "does not run" not in error.message:
+            raise
+    _check_bcc()
+    path = protocol.socket_path()
+    log = path.with_suffix(".log")
+    command = [
+        *root_prefix("the tracer service"),
+        "/bin/sh",
+        "-c",
+        'mkdir -p "$(dirname "$1")" && log=$1 && shift && exec setsid -f "$@" >"$log" 2>&1 </dev/null',
+        "sh",
+        str(log),
+        *(SYSTEM_PYTHON, "-I", "-B", "-c", _BOOTSTRAP, str(_CHECKOUT)),
+        *("--socket", str(path), "--owner-uid", str(os.getuid())),
+    ]
+    if subprocess.run(command, check=False).returncode != 0:
+        raise TracerError("the tracer service could not be started", "try: sudo -v")
+    return _await_service(log)
+
+
+def root_prefix(what: str) -> list[str]:
+    """Return the words to put before a command that needs root: none, or sudo.
+
+    Raises `TracerError` when there is no way to root without a terminal to ask on.
+    """
+    if os.geteuid() == 0:
+        return []
+    try:
+        quiet = subprocess.run(["sudo", "-n", "true"], capture_output=True, check=False)
+        if quiet.returncode == 0:
+            return ["sudo", "-n", "--"]
+        if sys.stdin.isatty():
+            return ["sudo", "-p", f"[sudo] password for %u, to start {what}: ", "--"]
+    except FileNotFoundError:
+        pass
+    raise TracerError(
+        f"starting {what} needs root, and there is no sudo to get it",
+        "have an administrator run: ./lab tracer start",
+    )
+
+
+def _check_bcc() -> None:
+    probe = [SYSTEM_PYTHON, "-I", "-c", "import bcc, elftools"]
+    try:
+        found = subprocess.run(probe, capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        found = False
+    if not found:
+        raise ToolMissingError(
+            "the tracer needs the distribution's bcc",
+            "run: sudo apt-get install python3-bpfcc python3-pyelftools bpfcc-tools",
+        )
+
+
+def _await_service(log: Path) -> dict[str, Any]:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        try:
+            return client.read_status()
+        except LabError:
+            time.sleep(0.05)
+        said = _read_last_line(log)
+        if said.startswith("lab-tracer: "):
+            raise TracerError(said.removeprefix("lab-tracer: "))
+    raise TracerError("the tracer service did not come up", f"see its log: {log}")
+
+
+def _read_last_line(log: Path) -> str:
+    try:
+        return (log.read_text(errors="replace").splitlines() or [""])[-1]
+    except OSError:
+        return ""

@@ -1,0 +1,35 @@
+/*
+ * alloc_free.c - the control: allocates a block and frees it again, term by term.
+ *
+ * usage: alloc_free [--rate R] [--terms N] [--wait] [--lifetime S]
+ *
+ * Try: ./lab trace -- leaky_apps/build/alloc_free --rate 1000     a tracer must find nothing
+ */
+#include "leaky.h"
+
+#define BLOCK_BYTES (123 * 8) /* a size of its own, easy to find in a trace */
+
+__attribute__((noinline)) static void use_block(uint64_t n)
+{
+	volatile uint64_t *block = malloc(BLOCK_BYTES);
+
+	if (!block)
+		leaky_fail("malloc");
+	*block = n;
+	free((void *)block);
+}
+
+int main(int argc, char **argv)
+{
+	struct leaky_options options = leaky_start(argc, argv);
+	struct leaky_pace pace;
+
+	leaky_wait_for_release(&options);
+	pace = leaky_pace(&options);
+	for (uint64_t n = 0; !options.terms || n < options.terms; n++) {
+		use_block(n);
+		leaky_sleep(&pace);
+	}
+	puts("done");
+	return 0;
+}
