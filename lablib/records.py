@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,20 @@ class HeapTrace:
 
 
 @dataclass(frozen=True)
+class AppFiles:
+    """One of the leaky apps, built: its program, its source and the truth about it.
+
+    `truth` is the JSON beside the source: `is_leak`, and under `leaks` function, file, line,
+    bytes_per_term and blocks_per_term of each.
+    """
+
+    name: str
+    executable: Path
+    source: Path
+    truth: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class VmstatSample:
     """One line of procps' vmstat, in bytes and seconds.
 
@@ -208,3 +224,27 @@ class ProcessVerdict:
     kind: str
     sentence: str
     stacks: tuple[StackVerdict, ...]
+
+
+@dataclass(frozen=True)
+class FixVerdict:
+    """Whether a fix is proven by two runs: one of the program as it was, one of it fixed.
+
+    `kind` is fixed, not_fixed or undecided.
+    """
+
+    kind: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Capability:
+    """Something that this machine can or can't do, found by trying it.
+
+    `reason` says what was tried and seen, `fix` the command that mends it, "" where it works.
+    """
+
+    name: str
+    works: bool
+    reason: str
+    fix: str = ""

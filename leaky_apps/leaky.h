@@ -104,20 +104,33 @@ static struct leaky_options leaky_start(int argc, char **argv)
 	return options;
 }
 
-/* Block until SIGUSR1, if --wait was given. Who starts us sees SIGUSR1 blocked and knows. */
+static volatile sig_atomic_t leaky_is_released;
+
+static void leaky_release(int signal_number)
+{
+	(void)signal_number;
+	leaky_is_released = 1;
+}
+
+/*
+ * Wait for SIGUSR1, if --wait was given. Who started us sees in /proc/PID/status that the signal
+ * is caught, and knows that it will be heard: it is blocked until the moment that we wait for it.
+ */
 static void leaky_wait_for_release(const struct leaky_options *options)
 {
-	sigset_t set;
-	int received;
+	struct sigaction action = { .sa_handler = leaky_release };
+	sigset_t set, previous;
 
 	if (!options->wait)
 		return;
 	sigemptyset(&set);
 	sigaddset(&set, SIGUSR1);
-	if (sigprocmask(SIG_BLOCK, &set, NULL))
+	if (sigprocmask(SIG_BLOCK, &set, &previous) || sigaction(SIGUSR1, &action, NULL))
+		leaky_fail("waiting for release");
+	while (!leaky_is_released)
+		sigsuspend(&previous);
+	if (sigprocmask(SIG_SETMASK, &previous, NULL))
 		leaky_fail("sigprocmask");
-	if (sigwait(&set, &received) || sigprocmask(SIG_UNBLOCK, &set, NULL))
-		leaky_fail("sigwait");
 }
 
 static struct leaky_pace leaky_pace(const struct leaky_options *options)

@@ -66,8 +66,7 @@ class Tracer:
         except BaseException:
             self._connection.close()
             raise
-        self._started_s = time.monotonic()
-        self._started_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+        self._opened_ns = int(self._description["opened_ns"])
         self._snapshots: list[HeapSnapshot] = []
 
     def __enter__(self) -> Tracer:
@@ -93,7 +92,7 @@ class Tracer:
         return self._take_snapshot("snapshot")
 
     def stop(self) -> HeapSnapshot:
-        """Stop counting, detach, and return the last snapshot, which no event can change."""
+        """Stop counting and return the last snapshot, which no event can change; then detach."""
         return self._take_snapshot("stop")
 
     def sample(
@@ -106,7 +105,7 @@ class Tracer:
 
         The last one is the final one: the counting has stopped before it was read.
         """
-        end_s = self._started_s + seconds if seconds is not None else float("inf")
+        end_s = self._opened_ns / 1e9 + seconds if seconds is not None else float("inf")
         next_s = time.monotonic() + interval_s
         while next_s < end_s and not should_stop():
             time.sleep(max(0.0, next_s - time.monotonic()))
@@ -122,11 +121,9 @@ class Tracer:
 
     def _take_snapshot(self, operation: str) -> HeapSnapshot:
         header, rows = _ask(self._connection, operation=operation)
-        elapsed_s = time.monotonic() - self._started_s
-        now_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
-        stacks = self._decode_stacks(rows, header["stacks"], now_ns)
+        stacks = self._decode_stacks(rows, header["stacks"], header["now_ns"])
         snapshot = HeapSnapshot(
-            elapsed_s=elapsed_s,
+            elapsed_s=(header["now_ns"] - self._opened_ns) / 1e9,
             stacks=tuple(sorted(stacks, key=lambda stack: -stack.live_bytes)),
             events=_decode_events(header["counters"], stacks),
             rss_bytes=_read_rss_bytes(self.target.pid) if header["is_running"] else None,

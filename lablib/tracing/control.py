@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from lablib.errors import LabError, ToolMissingError, TracerError
+from lablib.privilege import root_prefix
 from lablib.tracing import client, protocol
 
 SYSTEM_PYTHON = "/usr/bin/python3"
@@ -27,8 +27,8 @@ _BOOTSTRAP = (
 def start_service() -> dict[str, Any]:
     """Start the service unless it runs, and return its status.
 
-    Raises `ToolMissingError` without bcc, and `TracerError` when there is no root or sudo, when
-    another version is running, or when the service does not come up.
+    Raises `ToolMissingError` without bcc, `LabError` without root or sudo, and `TracerError` when
+    another version is running or the service does not come up.
     """
     try:
         client.connect().close()
@@ -52,27 +52,6 @@ def start_service() -> dict[str, Any]:
     if subprocess.run(command, check=False).returncode != 0:
         raise TracerError("the tracer service could not be started", "try: sudo -v")
     return _await_service(log)
-
-
-def root_prefix(what: str) -> list[str]:
-    """Return the words to put before a command that needs root: none, or sudo.
-
-    Raises `TracerError` when there is no way to root without a terminal to ask on.
-    """
-    if os.geteuid() == 0:
-        return []
-    try:
-        quiet = subprocess.run(["sudo", "-n", "true"], capture_output=True, check=False)
-        if quiet.returncode == 0:
-            return ["sudo", "-n", "--"]
-        if sys.stdin.isatty():
-            return ["sudo", "-p", f"[sudo] password for %u, to start {what}: ", "--"]
-    except FileNotFoundError:
-        pass
-    raise TracerError(
-        f"starting {what} needs root, and there is no sudo to get it",
-        "have an administrator run: ./lab tracer start",
-    )
 
 
 def _check_bcc() -> None:

@@ -12,6 +12,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,6 +23,19 @@ from lablib.tracing.permission import Target
 COMMAND_NAMES = ("memleak-bpfcc", "memleak")
 TIME_LIMIT_S = 60
 MAX_OUTPUT_BYTES = 16 << 20
+
+# bcc's Python leaves out the last argument of bpf_attach_uprobe, a reference counter's offset, and
+# libbcc reads what happens to lie on the stack. The kernel refuses a second tracer whose offset for
+# the same instruction is another, so memleak and ours would shut each other out. This runs memleak
+# as it is, with that one argument given as 0.
+_BOOTSTRAP = """
+import runpy, sys
+from bcc.libbcc import lib
+attach = lib.bpf_attach_uprobe
+lib.bpf_attach_uprobe = lambda *arguments: attach(*(arguments + (0,))[:7])
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
 
 _ADDRESS = re.compile(r"^\s*addr = [0-9a-f]+ size = \d+$")
 _STACK = re.compile(r"^\s*(\d+) bytes in (\d+) allocations from stack$")
@@ -78,7 +92,9 @@ def run_memleak(
         "BCC_DEBUGINFO_ROOT": str(request.get("debug_root") or ""),
     }
     settings = {name: value for name, value in settings.items() if value}
-    output = _run_while_connected(connection, command, settings)
+    output = _run_while_connected(
+        connection, [sys.executable, "-I", "-c", _BOOTSTRAP, *command], settings
+    )
     spelled = [f"{name}={value}" for name, value in settings.items()] + command
     return {"command": " ".join(spelled), "output": output}
 

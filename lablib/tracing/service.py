@@ -178,6 +178,8 @@ def _serve_heap_session(
         while (message := protocol.receive(connection)) is not None:
             is_final = message[0].get("operation") == "stop"
             protocol.send(connection, *session.snapshot(final=is_final))
+            if is_final:
+                return
 
 
 def _describe_service(owner_uid: int) -> dict[str, Any]:

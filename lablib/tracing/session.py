@@ -1,13 +1,14 @@
 """One heap tracing session, on the service's side: probes on one process, and their totals.
 
-The session owns its BPF object. Whatever ends the process it lives in takes the probes and the
-maps with it, so nothing can be left attached.
+The session owns its BPF object. The probes are file descriptors of the process that it lives in:
+whatever ends that process takes them and the maps away, so nothing can be left attached.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,6 @@ class HeapProgram:
                 f"this kernel did not take the tracer's program ({error})",
                 "see ./lab doctor, and the service's log that ./lab tracer status names",
             ) from None
-        self._probe_fds: list[int] = []
 
     def attach(self, allocator: Allocator, pid: int) -> None:
         """Put the probes into one process and open the window in which events count."""
@@ -63,22 +63,15 @@ class HeapProgram:
             )
             if descriptor < 0:
                 raise TracerError(
-                    f"the kernel refused a probe on {site.function} in {allocator.path}"
-                    f" ({os.strerror(ctypes.get_errno() or -descriptor)})",
-                    "see ./lab doctor",
+                    f"the kernel refused a probe on {site.function} in {allocator.path}",
+                    "if another bcc tool traces the same library, end it and try again; "
+                    "else see ./lab doctor",
                 )
-            self._probe_fds.append(descriptor)
         self._set_window(True)
 
     def close_window(self) -> None:
         """Stop counting; the totals stay as they are."""
         self._set_window(False)
-
-    def detach(self) -> None:
-        """Take the probes out of the process; it runs on."""
-        for descriptor in self._probe_fds:
-            self._libbcc.bpf_close_perf_event_fd(descriptor)
-        self._probe_fds.clear()
 
     def read_counters(self) -> dict[str, int]:
         """Return the event counters by name, summed over the processors."""
@@ -101,7 +94,7 @@ class HeapProgram:
 
 
 class HeapSession:
-    """Probes on one process's allocator, from attach to detach."""
+    """Probes on one process's allocator, until this process ends."""
 
     def __init__(self, program: HeapProgram, target: Target) -> None:
         """Find the target's allocator and attach; raises `TargetError` or `TracerError`."""
@@ -113,21 +106,23 @@ class HeapSession:
         finally:
             os.close(allocator.file_descriptor)
         self.description = {
+            "opened_ns": time.monotonic_ns(),
             "allocator": allocator.path,
             "max_frames": MAX_FRAMES,
             "limits": {"blocks": MAX_BLOCKS, "stacks": MAX_STACKS, "threads": MAX_THREADS},
         }
 
     def snapshot(self, final: bool) -> tuple[dict[str, Any], bytes]:
-        """Return (header, packed stack rows) as of now; `final` stops the counting first."""
+        """Return (header, packed stack rows) as of now; `final` stops the counting first.
+
+        `now_ns` is on the kernel's monotonic clock, the one that its blocks' birth times are on.
+        """
         if final:
             self._program.close_window()
-            self._program.detach()
-        is_running = self._target.is_running()
-        count, rows = self._program.read_stacks()
-        header = {
-            "stacks": count,
-            "counters": self._program.read_counters(),
-            "is_running": is_running,
+        header: dict[str, Any] = {
+            "now_ns": time.monotonic_ns(),
+            "is_running": self._target.is_running(),
         }
+        count, rows = self._program.read_stacks()
+        header |= {"stacks": count, "counters": self._program.read_counters()}
         return header, rows

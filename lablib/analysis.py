@@ -1,0 +1,202 @@
+"""Is it a leak? Pure functions from a heap trace to a verdict, with its evidence.
+
+Growth alone is not a leak, and a list of live blocks is not one either. What is asked of each call
+stack, over the snapshots of the window:
+
+    does it still grow?      a Theil-Sen slope with its 95 % interval, over the whole window and
+                             over its last half, so that a warm-up that has levelled off is none
+    does it ever free?       the share of its blocks that were freed
+
+    leaking     grows steadily, and frees less than one block in a hundred
+    growing     grows, but frees some as well: a need that rises, or a leak beside it
+    plateau     holds what it holds, and neither grows nor frees
+    churn       allocates and frees, and holds no more at the end than before
+    clean       holds nothing
+    undecided   the window is too short, or the growth lies within its uncertainty
+
+Whether something still points at a block is not asked here: these are verdicts about behaviour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lablib.records import FixVerdict, Frame, HeapTrace, ProcessVerdict, StackUsage, StackVerdict
+
+MIN_SNAPSHOTS = 5
+MIN_WINDOW_S = 2.0
+MAX_FREED_SHARE_OF_A_LEAK = 0.01
+"""A leak may free a little (an early exit that does it right); more than this is not called one."""
+
+_MAX_POINTS = 200
+_GRAVITY = ("leaking", "growing", "undecided", "plateau", "churn", "clean")
+
+Floats = NDArray[np.float64]
+
+
+def judge_trace(trace: HeapTrace) -> ProcessVerdict:
+    """Return the verdict on a process: one per call stack, and one for all of them.
+
+    The window counts from the snapshot in which the stack was first seen.
+    """
+    if not trace.snapshots:
+        return ProcessVerdict("undecided", "No snapshot was taken, so there is no evidence.", ())
+    last = trace.snapshots[-1]
+    series = _collect_series(trace)
+    verdicts = tuple(
+        sorted(
+            (_judge_stack(usage, *series[usage.frames]) for usage in last.stacks),
+            key=lambda verdict: (-verdict.usage.live_bytes, -verdict.usage.allocated_bytes),
+        )
+    )
+    kinds = {verdict.kind for verdict in verdicts}
+    kind = next((kind for kind in _GRAVITY if kind in kinds), "clean")
+    return ProcessVerdict(kind, _describe_process(kind, verdicts, trace), verdicts)
+
+
+def judge_fix(before: ProcessVerdict, after: ProcessVerdict) -> FixVerdict:
+    """Return whether a fix is proven: what leaked before must have run again and hold nothing more.
+
+    A function that did not run in the second trace proves nothing, and neither does a second
+    trace with another leak in it.
+    """
+    leaks = [verdict.usage for verdict in before.stacks if verdict.kind == "leaking"]
+    if not leaks:
+        return FixVerdict("undecided", "There was no leak before, so there is nothing to fix.")
+    function = leaks[0].frames[0].function if leaks[0].frames else None
+    again = [v for v in after.stacks if v.usage.frames and v.usage.frames[0].function == function]
+    allocated = sum(verdict.usage.allocated_blocks for verdict in again)
+    if after.kind in ("leaking", "growing"):
+        return FixVerdict("not_fixed", f"Not fixed. {after.sentence}")
+    if after.kind == "undecided" or function is None or not allocated:
+        return FixVerdict(
+            "undecided", f"Not proven: {function or 'the caller'} was not seen to do its work again."
+        )
+    freed = sum(verdict.usage.freed_blocks for verdict in again)
+    lost = leaks[0]
+    return FixVerdict(
+        "fixed",
+        f"Fixed: {function} kept {lost.live_blocks:,} of {_count(lost.allocated_blocks, 'block')} "
+        f"before ({lost.live_bytes:,} bytes) and {allocated - freed:,} of "
+        f"{_count(allocated, 'block')} after, and no other stack grows.",
+    )
+
+
+def estimate_slope(times_s: Sequence[float], values: Sequence[float]) -> tuple[float, float]:
+    """Return (slope per second, half width of its 95 % interval), by Theil and Sen.
+
+    The slope is the median over all pairs of points; the interval comes from the rank of the pairs
+    as Sen (1968) gives it. Fewer than three points give (0, infinity).
+    """
+    if len(times_s) < 3:
+        return 0.0, float("inf")
+    times, points = _thin(np.asarray(times_s, float)), _thin(np.asarray(values, float))
+    first, second = np.triu_indices(len(times), k=1)
+    apart = times[second] - times[first]
+    slopes = np.sort((points[second] - points[first])[apart > 0] / apart[apart > 0])
+    n = len(times)
+    half_rank = 1.96 * np.sqrt(n * (n - 1) * (2 * n + 5) / 18) / 2
+    middle = (len(slopes) - 1) / 2
+    low = slopes[max(0, int(np.floor(middle - half_rank)))]
+    high = slopes[min(len(slopes) - 1, int(np.ceil(middle + half_rank)))]
+    return float(np.median(slopes)), float((high - low) / 2)
+
+
+def _thin(values: Floats) -> Floats:
+    """At most _MAX_POINTS of the values, evenly spread: pairs grow with the square."""
+    step = np.linspace(0, len(values) - 1, min(len(values), _MAX_POINTS)).round().astype(int)
+    return values[step]
+
+
+def _collect_series(
+    trace: HeapTrace,
+) -> dict[tuple[Frame, ...], tuple[list[float], list[float]]]:
+    """Return, by call stack, the times since it was first seen and the live bytes at them."""
+    series: dict[tuple[Frame, ...], tuple[list[float], list[float]]] = {}
+    for snapshot in trace.snapshots:
+        for stack in snapshot.stacks:
+            times, values = series.setdefault(stack.frames, ([], []))
+            times.append(snapshot.elapsed_s)
+            values.append(float(stack.live_bytes))
+    return series
+
+
+def _judge_stack(
+    usage: StackUsage, times_s: Sequence[float], live_bytes: Sequence[float]
+) -> StackVerdict:
+    slope, error = estimate_slope(times_s, live_bytes)
+    seconds = times_s[-1] - times_s[0]
+    half = len(times_s) // 2
+    late_slope, late_error = estimate_slope(times_s[half:], live_bytes[half:])
+    has_window = len(times_s) >= MIN_SNAPSHOTS and seconds >= MIN_WINDOW_S
+    grows = slope > error and slope > 0
+    still_grows = grows and late_slope > 0 and (late_slope > late_error or len(times_s) < 12)
+    freed_share = usage.freed_blocks / max(1, usage.allocated_blocks)
+    if usage.live_blocks == 0:
+        kind = "churn" if usage.freed_blocks > 1 else "clean"
+    elif not has_window:
+        kind = "undecided"
+    elif still_grows:
+        kind = "leaking" if freed_share < MAX_FREED_SHARE_OF_A_LEAK else "growing"
+    elif slope > 0 and not grows:
+        kind = "undecided"
+    else:
+        kind = "churn" if usage.freed_blocks else "plateau"
+    if not np.isfinite(error):
+        slope, error = 0.0, 0.0
+    sentence = _describe_stack(kind, usage, slope, error, seconds)
+    return StackVerdict(kind, sentence, usage, slope, error)
+
+
+def name_site(usage: StackUsage) -> str:
+    """Return where a stack allocates, for a sentence: function, file and line as far as known."""
+    frame = usage.frames[0] if usage.frames else None
+    if frame is None:
+        return "an unknown caller"
+    if frame.function is None:
+        return f"{frame.module}+{frame.offset:#x} (no symbols)"
+    return f"{frame.function} ({frame.file}:{frame.line})" if frame.line else frame.function
+
+
+def _describe_stack(
+    kind: str, usage: StackUsage, slope: float, error: float, seconds: float
+) -> str:
+    site = name_site(usage)
+    live = f"{usage.live_bytes:,} bytes in {_count(usage.live_blocks, 'block')}"
+    freed = f"{usage.freed_blocks:,} of {_count(usage.allocated_blocks, 'block')} freed"
+    rate = f"{slope:,.0f} ± {error:,.0f} bytes a second over {seconds:.1f} s"
+    if kind == "leaking":
+        return f"{site} leaks: it holds {live}, grows by {rate}, with {freed}."
+    if kind == "growing":
+        return f"{site} grows by {rate}, but frees as well: {freed}; it holds {live}."
+    if kind == "plateau":
+        return f"{site} holds {live} and has stopped growing; {freed}."
+    if kind == "churn":
+        return f"{site} allocates and frees without growing: {freed}; it holds {live}."
+    if kind == "clean":
+        return f"{site} holds nothing: {freed}."
+    more_s = max(1.0, MIN_WINDOW_S - seconds, seconds)
+    return (
+        f"Not enough evidence yet about {site}: it holds {live} after {seconds:.1f} s; "
+        f"trace for {more_s:.0f} s more."
+    )
+
+
+def _describe_process(kind: str, verdicts: Sequence[StackVerdict], trace: HeapTrace) -> str:
+    gravest = [verdict for verdict in verdicts if verdict.kind == kind]
+    if kind in ("leaking", "growing", "undecided"):
+        others = f" {_count(len(gravest) - 1, 'more stack')} like it." if len(gravest) > 1 else ""
+        return gravest[0].sentence + others
+    events = trace.snapshots[-1].events
+    live = sum(verdict.usage.live_bytes for verdict in verdicts)
+    return (
+        f"Not a leak: nothing grew in {trace.seconds:.1f} s; {events.frees:,} of "
+        f"{_count(events.allocations, 'block')} were freed, and {live:,} bytes are still in use."
+    )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,61 @@
+"""Find and remove all that the lab has running: also what a crashed notebook left behind."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import psutil
+
+from lablib.apps import BUILD_DIR
+from lablib.containers import find_engine, remove_leftovers, stop_own_engine
+from lablib.errors import DockerError, TracerError
+from lablib.tracing import client
+
+STOP_TIMEOUT_S = 10.0
+
+
+def clean_up() -> list[str]:
+    """Stop and remove this user's apps, containers, images, engine and tracer service.
+
+    Returns a line for each thing removed. An engine that is not the lab's own runs on.
+    """
+    removed = _end_apps()
+    try:
+        engine = find_engine(may_start=False)
+    except DockerError:
+        pass  # no engine, so there is nothing in one
+    else:
+        removed += remove_leftovers(engine)
+        engine.client.close()
+    if stop_own_engine():
+        removed.append("the lab's Docker engine and its data")
+    if _stop_service():
+        removed.append("the tracer service")
+    return removed
+
+
+def _end_apps() -> list[str]:
+    ours = []
+    for process in psutil.process_iter(["pid", "exe", "uids"]):
+        executable, uids = process.info["exe"], process.info["uids"]
+        is_app = executable and executable.startswith(f"{BUILD_DIR}/")
+        if is_app and uids and uids.real == os.getuid():
+            ours.append((process, executable))
+            process.kill()
+    psutil.wait_procs([process for process, _ in ours], timeout=STOP_TIMEOUT_S)
+    return [f"process {process.pid} ({executable})" for process, executable in ours]
+
+
+def _stop_service() -> bool:
+    try:
+        pid = int(client.read_status()["pid"])
+        client.stop_service()
+    except TracerError as error:
+        if "does not run" in error.message:
+            return False
+        raise
+    deadline = time.monotonic() + STOP_TIMEOUT_S
+    while psutil.pid_exists(pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return True

@@ -1,0 +1,301 @@
+"""The verbs of ./lab."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+import click
+
+from lablib import __version__
+from lablib.errors import LabError
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+
+
+class _OrderedGroup(click.Group):
+    """Lists the verbs in the order in which a newcomer needs them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(
+    cls=_OrderedGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="The Memory Leak Lab. Without a verb: open the workbook in JupyterLab.\n\n"
+    "--no-system, anywhere: install nothing outside the checkout.",
+)
+@click.option("--port", type=click.IntRange(1, 65535), help="JupyterLab's port (default: a free one)")
+@click.pass_context
+def verbs(context: click.Context, port: int | None) -> None:
+    """Open the workbook when no verb is given."""
+    if context.invoked_subcommand is None:
+        from lablib.workbook import open_workbook
+
+        sys.exit(open_workbook(CHECKOUT, port))
+
+
+@verbs.command()
+@click.option("--docker", "wanted", flag_value="docker", help="Run the programs in Docker, or fail.")
+@click.option("--local", "wanted", flag_value="local", help="Run the programs as local processes.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(3, 600),
+    default=6.0,
+    show_default=True,
+    help="How long to watch each program.",
+)
+@click.option(
+    "--rate",
+    type=click.FloatRange(1, 2000),
+    default=100.0,
+    show_default=True,
+    help="Fibonacci terms a second; each leaks 8,192 bytes.",
+)
+@json_option
+def demo(wanted: str | None, seconds: float, rate: float, as_json: bool) -> None:
+    """Run the case study on this machine's kernel."""
+    from lablib.demo import describe_demo, run_demo
+    from lablib.report import make_console
+
+    result = run_demo(make_console(as_json), wanted, seconds, rate)
+    if as_json:
+        _print_json(describe_demo(result))
+    sys.exit(0 if result.fix.kind == "fixed" and result.leak.verdict.kind == "leaking" else 1)
+
+
+@verbs.command()
+@json_option
+def doctor(as_json: bool) -> None:
+    """Try what this machine can do, and say how to mend what it can't."""
+    from lablib.doctor import examine, render_capabilities
+    from lablib.report import make_console
+
+    console = make_console(as_json)
+    with console.status("") as status:
+        found = examine(lambda name: status.update(f"trying: {name} ..."))
+    if as_json:
+        _print_json([dataclasses.asdict(capability) for capability in found])
+    else:
+        console.print(render_capabilities(found))
+    sys.exit(0 if all(capability.works for capability in found) else 1)
+
+
+@verbs.command()
+@click.option("--pid", type=int, help="The process to trace.")
+@click.option("--container", help="The running container whose first process to trace.")
+@click.option("--seconds", type=click.FloatRange(0.1), help="How long (default: until its end or Ctrl-C).")
+@click.option("--interval", type=click.FloatRange(0.05), default=0.5, show_default=True)
+@click.option(
+    "--debug-dir",
+    "debug_dirs",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    multiple=True,
+    help="A folder with debug files by build-id, or with unstripped copies.",
+)
+@click.option("--save", type=click.Path(path_type=Path, dir_okay=False), help="Keep the session.")
+@json_option
+def trace(
+    pid: int | None,
+    container: str | None,
+    seconds: float | None,
+    interval: float,
+    debug_dirs: tuple[Path, ...],
+    save: Path | None,
+    as_json: bool,
+) -> None:
+    """Trace the heap of a running program, and judge it."""
+    from lablib.analysis import judge_trace
+    from lablib.recording import save_trace
+    from lablib.symbols import ProcessSymbols
+    from lablib.tracing.client import Tracer
+    from lablib.tracing.control import start_service
+
+    if (pid is None) == (container is None):
+        raise click.UsageError("give one of --pid and --container")
+    if container is not None:
+        from lablib.containers import find_container_pid, find_engine
+
+        pid = find_container_pid(find_engine(may_start=False), container)
+    assert pid is not None
+    _check_is_there(pid)
+    start_service()
+    with Tracer(pid, closing_symbols := ProcessSymbols(pid, debug_dirs)) as tracer:
+        with closing(closing_symbols):
+            _watch(tracer, seconds, interval, as_json)
+        nameless = closing_symbols.modules_without_lines()
+    recorded = tracer.trace
+    if save is not None:
+        save_trace(recorded, save)
+    if nameless:
+        click.echo(
+            f"lab: {', '.join(nameless)} has no line numbers; "
+            "build it with -g, or give its debug files with --debug-dir DIR",
+            err=True,
+        )
+    _print_trace(recorded, judge_trace(recorded), as_json)
+
+
+def _watch(tracer: Any, seconds: float | None, interval_s: float, as_json: bool) -> None:
+    from lablib.report import make_console
+
+    stopped: list[bool] = []
+    with make_console(as_json).status("tracing ...") as status, _first_ctrl_c(stopped):
+        for snapshot in tracer.sample(seconds, interval_s, lambda: bool(stopped)):
+            status.update(
+                f"tracing process {tracer.target.pid}: {snapshot.elapsed_s:.1f} s, "
+                f"{snapshot.live_bytes:,} bytes in {snapshot.live_blocks:,} blocks live"
+                + ("" if seconds is not None else " (Ctrl-C to stop and judge)")
+            )
+
+
+@verbs.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@json_option
+def replay(file: Path, as_json: bool) -> None:
+    """Judge a saved session again."""
+    from lablib.analysis import judge_trace
+    from lablib.recording import load_trace
+
+    recorded = load_trace(file)
+    _print_trace(recorded, judge_trace(recorded), as_json)
+
+
+@verbs.command()
+@click.argument("action", type=click.Choice(["start", "stop", "status"]))
+def tracer(action: str) -> None:
+    """Start, stop or look at the tracer service."""
+    from lablib.tracing import client, control, protocol
+
+    if action == "start":
+        status = control.start_service()
+        click.echo(f"the tracer service runs (process {status['pid']})")
+    elif action == "stop":
+        control.stop_service()
+        click.echo("the tracer service has stopped")
+    else:
+        status = client.read_status()
+        is_ours = status["fingerprint"] == protocol.service_fingerprint()
+        click.echo(
+            f"the tracer service runs: process {status['pid']}, kernel {status['kernel']}, "
+            f"version {status['fingerprint']}{'' if is_ours else ' (another than this checkout)'}, "
+            f"log {protocol.socket_path().with_suffix('.log')}"
+        )
+
+
+@verbs.command()
+def clean() -> None:
+    """Stop and remove all that the lab has running on this machine."""
+    from lablib.cleanup import clean_up
+
+    removed = clean_up()
+    for line in removed:
+        click.echo(f"removed: {line}")
+    if not removed:
+        click.echo("nothing of the lab was running")
+
+
+@verbs.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
+@click.argument("pytest_args", nargs=-1, type=click.UNPROCESSED)
+def test(pytest_args: tuple[str, ...]) -> None:
+    """Run the tests; further words go to pytest."""
+    os.chdir(CHECKOUT)
+    os.execv(sys.executable, [sys.executable, "-m", "pytest", *pytest_args])
+
+
+@verbs.command("help")
+@click.pass_context
+def show_help(context: click.Context) -> None:
+    """Show this page."""
+    assert context.parent is not None
+    click.echo(context.parent.get_help())
+
+
+@verbs.command()
+def version() -> None:
+    """Print the lab's version."""
+    click.echo(__version__)
+
+
+def _check_is_there(pid: int) -> None:
+    """Tell of a missing process before anything is started for it."""
+    from lablib.errors import TargetError
+
+    if pid <= 0 or not Path(f"/proc/{pid}").exists():
+        raise TargetError(f"there is no process {pid}", "look for its number with: pgrep -a NAME")
+
+
+def _print_trace(recorded: Any, verdict: Any, as_json: bool) -> NoReturn:
+    from lablib.report import describe_trace, make_console, render_trace
+
+    if as_json:
+        _print_json(describe_trace(recorded, verdict))
+    else:
+        make_console(False).print(render_trace(recorded, verdict))
+    sys.exit(1 if verdict.kind == "leaking" else 0)
+
+
+def _print_json(document: Any) -> None:
+    click.echo(json.dumps(document, indent=2))
+
+
+@contextmanager
+def _first_ctrl_c(stopped: list[bool]) -> Iterator[None]:
+    """Within, a first Ctrl-C only asks to stop; a second one interrupts as usual."""
+
+    def ask_to_stop(number: int, frame: FrameType | None) -> None:
+        if stopped:
+            raise KeyboardInterrupt
+        stopped.append(True)
+
+    previous = signal.signal(signal.SIGINT, ask_to_stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def _end_in_order(number: int, frame: FrameType | None) -> NoReturn:
+    """On SIGTERM and SIGHUP unwind like on Ctrl-C, so that everything is removed."""
+    sys.exit(128 + number)
+
+
+def main() -> NoReturn:
+    """Run a verb; every failure is one line on standard error, and exit 2."""
+    signal.signal(signal.SIGTERM, _end_in_order)
+    signal.signal(signal.SIGHUP, _end_in_order)
+    try:
+        sys.exit(verbs.main(prog_name="./lab", standalone_mode=False))
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        _fail("stopped; nothing of it is left running", 130)
+    except LabError as error:
+        _fail(str(error))
+    except click.ClickException as error:
+        _fail(f"{error.format_message()} (see ./lab help)")
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # who read us has gone
+        sys.exit(141)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _fail("the disk is full; free some space and try again")
+
+
+def _fail(line: str, status: int = 2) -> NoReturn:
+    click.echo(f"lab: {' '.join(line.split())}", err=True)
+    sys.exit(status)

@@ -1,0 +1,375 @@
+"""The case study as a story in the terminal: what we do, what we see, what it means."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import difflib
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.panel import Panel
+from rich.syntax import Syntax
+from rich.table import Table
+from rich.text import Text
+
+from lablib.analysis import judge_fix
+from lablib.apps import APPS_DIR, DEBUG_DIR, build_app
+from lablib.containers import copy_from_image
+from lablib.errors import LabError
+from lablib.plots import MIB, plot_live_bytes, plot_vmstat
+from lablib.recording import save_trace
+from lablib.records import FixVerdict, Frame, HeapSnapshot, MemleakReport
+from lablib.report import KIND_STYLES, describe_trace, render_stack
+from lablib.study import Observation, RunningApp, Runtime, choose_runtime, observe, start_app
+from lablib.tracing.client import run_memleak
+from lablib.tracing.control import start_service
+
+LEAKY, FIXED = "fib_leak", "fib_fixed"
+DEFAULT_RATE = 100.0
+DEFAULT_SECONDS = 6.0
+MEMLEAK_SECONDS = 3
+RESULTS_DIR = APPS_DIR.parent / "results"
+
+
+@dataclass(frozen=True)
+class SymbolCures:
+    """One stripped process, seen four times: by memleak bare and cured twice, and by ours."""
+
+    bare: MemleakReport
+    copied_binary: MemleakReport
+    debug_file: MemleakReport
+    ours: Observation
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """All that the case study found."""
+
+    runtime: Runtime
+    rate: float
+    leak: Observation
+    memleak: MemleakReport
+    cures: SymbolCures
+    fixed: Observation
+    fix: FixVerdict
+    artefacts: tuple[Path, ...]
+
+
+def run_demo(console: Console, wanted: str | None, seconds: float, rate: float) -> DemoResult:
+    """Run the whole study, telling it on `console`; raises `LabError` for what can't be done."""
+    with _only_one_demo():
+        _say(console, "1", "Where we are", "")
+        with console.status("starting the tracer service and looking for Docker ..."):
+            start_service()
+            runtime = choose_runtime(wanted)
+        _introduce(console, runtime)
+        with contextlib.ExitStack() as running:
+            leaky = running.enter_context(_start(console, runtime, LEAKY, rate))
+            leak = _watch_leak(console, leaky, seconds, rate)
+            memleak, cures = _compare_with_memleak(console, runtime, leaky, rate)
+            _show_culprit(console, leaky, leak)
+        with _start(console, runtime, FIXED, rate) as repaired:
+            fixed = _prove_fix(console, repaired, seconds)
+        fix = judge_fix(leak.verdict, fixed.verdict)
+        console.print(Text(fix.sentence, KIND_STYLES[fix.kind] if fix.kind != "undecided" else ""))
+        artefacts = save_artefacts(leak, fixed, RESULTS_DIR / f"{datetime.now():demo-%Y%m%d-%H%M%S}")
+    result = DemoResult(runtime, rate, leak, memleak, cures, fixed, fix, artefacts)
+    _conclude(console, result)
+    return result
+
+
+def describe_demo(result: DemoResult) -> dict[str, Any]:
+    """Return the document of `./lab demo --json`."""
+    return {
+        "runtime": result.runtime.name,
+        "runtime_reason": result.runtime.reason,
+        "rate": result.rate,
+        "leak": describe_trace(result.leak.trace, result.leak.verdict),
+        "fixed": describe_trace(result.fixed.trace, result.fixed.verdict),
+        "fix": dataclasses.asdict(result.fix),
+        "memleak": {
+            **dataclasses.asdict(result.memleak),
+            "stripped": {
+                "bare": dataclasses.asdict(result.cures.bare),
+                "copied_binary": dataclasses.asdict(result.cures.copied_binary),
+                "debug_file": dataclasses.asdict(result.cures.debug_file),
+                "lablib": describe_trace(result.cures.ours.trace, result.cures.ours.verdict),
+            },
+        },
+        "vmstat": [dataclasses.asdict(sample) for sample in result.leak.vmstat],
+        "artefacts": [str(path) for path in result.artefacts],
+    }
+
+
+def save_artefacts(leak: Observation, fixed: Observation, folder: Path) -> tuple[Path, ...]:
+    """Save both sessions and the study's plots into `folder`; raises `LabError` if it is full."""
+    machine, _ = plot_vmstat(leak.vmstat, "The machine while fib_leak runs")
+    heaps, _ = plot_live_bytes({"fib_leak": leak.trace, "fib_fixed": fixed.trace})
+    return (
+        save_trace(leak.trace, folder / "leak.trace.json.gz"),
+        save_trace(fixed.trace, folder / "fixed.trace.json.gz"),
+        _save_figure(machine, folder / "vmstat.png"),
+        _save_figure(heaps, folder / "live-bytes.png"),
+    )
+
+
+def _save_figure(figure: Figure, path: Path) -> Path:
+    try:
+        figure.savefig(path, dpi=110)
+    except OSError as error:
+        raise LabError(f"{path} can't be written ({error.strerror})", "free some space") from None
+    return path
+
+
+@contextlib.contextmanager
+def _only_one_demo() -> Iterator[None]:
+    path = Path(tempfile.gettempdir()) / f"memory-leak-lab-{os.getuid()}.lock"
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise LabError(f"{path} can't be made ({error.strerror})", "free some space") from None
+    with os.fdopen(descriptor, "r+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise LabError(
+                f"another demo of yours is running (process {lock.read().strip() or 'unknown'})",
+                "wait for it, or end it with Ctrl-C",
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+def _say(console: Console, number: str, title: str, text: str) -> None:
+    console.print()
+    console.rule(Text(f"{number}. {title}", "bold"), align="left")
+    if text:
+        console.print(text)
+
+
+def _command(console: Console, command: str) -> None:
+    console.print(Text(f"$ {command}", "bold cyan"), soft_wrap=True)
+
+
+def _introduce(console: Console, runtime: Runtime) -> None:
+    console.print(
+        f"This machine runs Linux {os.uname().release}. The tracer attaches to programs through "
+        "eBPF, so nothing that follows is simulated."
+    )
+    if runtime.engine is None:
+        console.print(
+            f"The program will run as a local process, not in Docker: {runtime.reason}.",
+            style="yellow",
+        )
+    elif runtime.engine.is_own:
+        console.print("Docker's engine is the lab's own. To talk to it yourself:")
+        _command(console, f"export DOCKER_HOST={runtime.engine.host}")
+    else:
+        console.print("Docker's engine was running already, and is used as it is.")
+
+
+@contextlib.contextmanager
+def _start(console: Console, runtime: Runtime, name: str, rate: float) -> Iterator[RunningApp]:
+    if name == LEAKY:
+        _say(
+            console,
+            "2",
+            "A program that works",
+            "It computes Fibonacci numbers in a thread and prints them. Nothing looks wrong. "
+            f"The original prints one a second; here it is {rate:g}, so that nobody has to wait.",
+        )
+    else:
+        _say(
+            console,
+            "7",
+            "The proof",
+            "A fix is a claim. We run the fixed program the same way and trace it again.",
+        )
+    with console.status(f"building and starting {name} ..."), contextlib.ExitStack() as stack:
+        app = stack.enter_context(start_app(runtime, name, rate))
+        leave = stack.pop_all()
+    with leave:
+        _command(
+            console,
+            f"docker run --name=app -d memory-leak-lab/{name} --rate {rate:g}"
+            if runtime.engine
+            else f"leaky_apps/build/{name} --rate {rate:g}",
+        )
+        yield app
+
+
+def _watch_leak(console: Console, app: RunningApp, seconds: float, rate: float) -> Observation:
+    leak = _observe_with_progress(console, app, seconds)
+    if app.runtime == "docker":
+        _command(console, "docker logs app")
+    console.print(Text("\n".join(app.read_logs().splitlines()[:6]) + "\n..."))
+    _say(
+        console,
+        "3",
+        "What the machine shows",
+        "vmstat reports the whole machine; RSS is what this one process has in memory.",
+    )
+    _command(console, "vmstat 1")
+    table = Table(box=None, pad_edge=False)
+    for heading in ("second", "free MiB", "buff MiB", "cache MiB", "RSS of app MiB"):
+        table.add_column(heading, justify="right")
+    for sample in leak.vmstat:
+        sizes = (sample.free_bytes, sample.buffer_bytes, sample.cache_bytes, sample.rss_bytes or 0)
+        table.add_row(f"{sample.elapsed_s:.0f}", *(f"{size / MIB:,.1f}" for size in sizes))
+    console.print(table)
+    console.print(
+        f"RSS climbs by about {rate * 8192 / MIB:.2f} MiB a second. In free it drowns in what the "
+        "rest of the machine does. And neither proves a leak: a program's need may simply grow."
+    )
+    return leak
+
+
+def _observe_with_progress(console: Console, app: RunningApp, seconds: float) -> Observation:
+    with console.status("attaching the tracer ...") as status:
+
+        def show(snapshot: HeapSnapshot) -> None:
+            status.update(
+                f"tracing: {snapshot.elapsed_s:.1f} of {seconds:g} s, "
+                f"{snapshot.live_blocks:,} blocks live, {snapshot.live_bytes / MIB:.2f} MiB"
+            )
+
+        return observe(app, seconds, on_snapshot=show)
+
+
+def _compare_with_memleak(
+    console: Console, runtime: Runtime, app: RunningApp, rate: float
+) -> tuple[MemleakReport, SymbolCures]:
+    _say(
+        console,
+        "4",
+        "What bcc's memleak says",
+        "memleak lists the blocks that were allocated and not freed since it was attached, by call "
+        "stack. In the case study's day it could not see into the container and printed [unknown] "
+        "until the program was copied out. Today's bcc reads the container's own files. What still "
+        "makes it say [unknown] is a program without symbols, as releases are shipped. We ask it "
+        "about ours, and about a stripped copy: as it is, with the unstripped program at hand, and "
+        "with a debug file found by build-id.",
+    )
+    with (
+        console.status("running memleak four times, and ours on the stripped program ..."),
+        tempfile.TemporaryDirectory(prefix="memory-leak-lab-") as folder,
+        start_app(runtime, LEAKY, rate, stripped=True, name="app-release") as stripped,
+        ThreadPoolExecutor(5) as pool,
+    ):
+        symfs = _copy_unstripped(runtime, stripped, Path(folder))
+        ours = pool.submit(observe, stripped, MEMLEAK_SECONDS, 0.3, (DEBUG_DIR,))
+        whole = pool.submit(run_memleak, app.pid, MEMLEAK_SECONDS)
+        bare = pool.submit(run_memleak, stripped.pid, MEMLEAK_SECONDS)
+        copied = pool.submit(run_memleak, stripped.pid, MEMLEAK_SECONDS, symfs=symfs)
+        by_id = pool.submit(run_memleak, stripped.pid, MEMLEAK_SECONDS, debug_root=DEBUG_DIR)
+        cures = SymbolCures(bare.result(), copied.result(), by_id.result(), ours.result())
+        report = whole.result()
+    _show_memleak(console, "the program as built", report)
+    _show_memleak(console, "the same, stripped", cures.bare)
+    how = "docker cp" if runtime.engine else "cp"
+    _show_memleak(console, f"stripped, with the unstripped program by {how}", cures.copied_binary)
+    _show_memleak(console, "stripped, with the debug file by build-id", cures.debug_file)
+    if top := cures.ours.verdict.stacks:
+        console.print(Text("lablib, stripped, with the debug file by build-id", "bold"))
+        console.print(Text("\n".join("    " + str(frame) for frame in top[0].usage.frames)))
+    return report, cures
+
+
+def _copy_unstripped(runtime: Runtime, stripped: RunningApp, folder: Path) -> Path:
+    """Put the unstripped program into `folder`, at the path where the stripped process has it."""
+    if runtime.engine is not None:
+        copy_from_image(runtime.engine, f"memory-leak-lab/{LEAKY}:latest", "/app", folder)
+    else:
+        target = folder / str(stripped.app.executable).lstrip("/")
+        target.parent.mkdir(parents=True)
+        shutil.copy(build_app(LEAKY).executable, target)
+    return folder
+
+
+def _show_memleak(console: Console, title: str, report: MemleakReport) -> None:
+    console.print(Text(title, "bold"))
+    _command(console, report.command)
+    if not report.stacks:
+        console.print("    it reported no outstanding allocations")
+        return
+    top = report.stacks[0]
+    console.print(f"    {top.live_bytes:,} bytes in {top.live_blocks:,} allocations from stack")
+    console.print(Text("\n".join(f"        {frame}" for frame in top.frames)), soft_wrap=True)
+
+
+def _show_culprit(console: Console, app: RunningApp, leak: Observation) -> None:
+    _say(
+        console,
+        "5",
+        "The call stack, and the line",
+        "Our tracer counts every allocation and every free, by call stack, and judges the trend.",
+    )
+    top = leak.verdict.stacks[0] if leak.verdict.stacks else None
+    if top is None:
+        console.print("Nothing was allocated while we traced.")
+        return
+    console.print(render_stack(top.usage))
+    console.print(Text(top.sentence, KIND_STYLES[top.kind]))
+    if app.runtime == "docker":
+        _command(console, "docker exec app cat /app.c")
+    _show_source(console, app.read_source(), top.usage.frames)
+
+
+def _show_source(console: Console, source: str, frames: tuple[Frame, ...]) -> None:
+    for frame in [f for f in frames if f.line and f.file == f"{LEAKY}.c"][:2]:
+        assert frame.line is not None
+        console.print(Text(f"{frame.function}, line {frame.line}:", "bold"))
+        console.print(
+            Syntax(
+                source,
+                "c",
+                line_numbers=True,
+                line_range=(max(1, frame.line - 4), frame.line + 6),
+                highlight_lines={frame.line},
+                theme="ansi_dark",
+                background_color="default",
+            )
+        )
+
+
+def _prove_fix(console: Console, app: RunningApp, seconds: float) -> Observation:
+    before = (APPS_DIR / f"{LEAKY}.c").read_text().splitlines()
+    after = app.read_source().splitlines()
+    changes = [
+        line
+        for line in difflib.unified_diff(before, after, n=3, lineterm="")
+        if not line.startswith(("---", "+++"))
+    ]
+    start = next((i for i, line in enumerate(changes) if "free(v)" in line), 0)
+    console.print(Text("The fix: child() gives back what fibonacci() handed to it.", "bold"))
+    console.print(Syntax("\n".join(changes[max(0, start - 3) : start + 4]), "diff", theme="ansi_dark"))
+    return _observe_with_progress(console, app, seconds)
+
+
+def _conclude(console: Console, result: DemoResult) -> None:
+    lines = [
+        Text(f"before  {result.leak.verdict.sentence}", KIND_STYLES[result.leak.verdict.kind]),
+        Text(f"after   {result.fixed.verdict.sentence}", KIND_STYLES[result.fixed.verdict.kind]),
+        Text(""),
+        Text("Saved: " + ", ".join(str(path.name) for path in result.artefacts)),
+        Text(f"       in {result.artefacts[0].parent}"),
+        Text("Still running for the next time: the tracer service"
+             + (" and the lab's Docker engine" if result.runtime.engine
+                and result.runtime.engine.is_own else "") + ". ./lab clean stops all of it."),
+    ]  # fmt: skip
+    body = Text("\n").join(lines)
+    console.print()
+    console.print(Panel(body, title="The evidence", title_align="left"))

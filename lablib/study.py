@@ -1,0 +1,129 @@
+"""The case study's experiment: one app, traced while vmstat watches the machine beside it.
+
+The notebook and `./lab demo` both tell their story with these; neither has its own way.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lablib.analysis import judge_trace
+from lablib.apps import LocalApp, build_app
+from lablib.containers import ContainerApp, Engine, build_image, find_engine
+from lablib.errors import DockerError, LabError
+from lablib.records import HeapSnapshot, HeapTrace, ProcessVerdict, VmstatSample
+from lablib.symbols import ProcessSymbols
+from lablib.system import sample_vmstat
+from lablib.tracing.client import Tracer
+
+RunningApp = LocalApp | ContainerApp
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Where the study's programs run: in `engine`'s containers, or locally for a `reason`."""
+
+    engine: Engine | None
+    reason: str = ""
+
+    @property
+    def name(self) -> str:
+        """Return "docker" or "local"."""
+        return "docker" if self.engine else "local"
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What was seen of one run: its heap, the machine beside it, and what that means."""
+
+    trace: HeapTrace
+    verdict: ProcessVerdict
+    vmstat: tuple[VmstatSample, ...]
+
+
+def choose_runtime(wanted: str | None = None) -> Runtime:
+    """Return where to run: Docker if it can be had, else locally, saying why.
+
+    `wanted` is "docker", "local" or None for the best; raises `DockerError` only for "docker".
+    """
+    if wanted == "local":
+        return Runtime(None, "asked for")
+    try:
+        return Runtime(find_engine())
+    except DockerError as error:
+        if wanted == "docker":
+            raise
+        return Runtime(None, str(error))
+
+
+@contextmanager
+def start_app(
+    runtime: Runtime,
+    app_name: str,
+    rate: float = 1.0,
+    stripped: bool = False,
+    name: str = "app",
+) -> Iterator[RunningApp]:
+    """Build an app and start it, held before its first term; it ends with the `with` block.
+
+    In Docker the container is called `name`. Raises `LabError`.
+    """
+    app = build_app(app_name, stripped=stripped)
+    if runtime.engine is None:
+        with LocalApp(app, rate) as local:
+            yield local
+        return
+    image = build_image(runtime.engine, app, f"{app_name}:{'stripped' if stripped else 'latest'}")
+    with ContainerApp(runtime.engine, app, image, rate, name) as container:
+        yield container
+
+
+def observe(
+    app: RunningApp,
+    seconds: float,
+    interval_s: float = 0.5,
+    debug_dirs: tuple[Path, ...] = (),
+    on_snapshot: Callable[[HeapSnapshot], None] = lambda snapshot: None,
+) -> Observation:
+    """Release an app and watch it for `seconds`: its heap by the tracer, the machine by vmstat.
+
+    `on_snapshot` is called every `interval_s`. The app runs on afterwards. Raises `LabError`.
+    """
+    with closing(ProcessSymbols(app.pid, debug_dirs)) as symbols, Tracer(app.pid, symbols) as tracer:
+        with _VmstatThread(app.pid) as vmstat:
+            app.release()
+            for snapshot in tracer.sample(seconds, interval_s):
+                on_snapshot(snapshot)
+        return Observation(tracer.trace, judge_trace(tracer.trace), tuple(vmstat.samples))
+
+
+@dataclass
+class _VmstatThread:
+    """vmstat sampled beside the main thread, between enter and exit."""
+
+    pid: int
+    samples: list[VmstatSample] = field(default_factory=list)
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _error: LabError | None = None
+
+    def __enter__(self) -> _VmstatThread:
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(timeout=5)
+        if self._error is not None:
+            raise self._error
+
+    def _run(self) -> None:
+        try:
+            with closing(sample_vmstat(1, self.pid, self._stop.is_set)) as lines:
+                self.samples.extend(lines)
+        except LabError as error:
+            self._error = error
