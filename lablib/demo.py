@@ -7,7 +7,6 @@ import dataclasses
 import difflib
 import fcntl
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,21 +23,28 @@ from rich.table import Table
 from rich.text import Text
 
 from lablib.analysis import judge_fix
-from lablib.apps import APPS_DIR, DEBUG_DIR, build_app
-from lablib.containers import copy_from_image
+from lablib.apps import APPS_DIR, DEBUG_DIR
 from lablib.errors import LabError
 from lablib.plots import MIB, plot_live_bytes, plot_vmstat
 from lablib.recording import save_trace
 from lablib.records import FixVerdict, Frame, HeapSnapshot, MemleakReport
 from lablib.report import KIND_STYLES, describe_trace, render_stack
-from lablib.study import Observation, RunningApp, Runtime, choose_runtime, observe, start_app
+from lablib.study import (
+    Observation,
+    RunningApp,
+    Runtime,
+    choose_runtime,
+    copy_unstripped,
+    observe,
+    start_app,
+)
 from lablib.tracing.client import run_memleak
 from lablib.tracing.control import start_service
 
 LEAKY, FIXED = "fib_leak", "fib_fixed"
 DEFAULT_RATE = 100.0
 DEFAULT_SECONDS = 6.0
-MEMLEAK_SECONDS = 3
+MEMLEAK_SECONDS = 2
 RESULTS_DIR = APPS_DIR.parent / "results"
 
 
@@ -194,8 +200,8 @@ def _start(console: Console, runtime: Runtime, name: str, rate: float) -> Iterat
     else:
         _say(
             console,
-            "7",
-            "The proof",
+            "6",
+            "The fix, and the proof",
             "A fix is a claim. We run the fixed program the same way and trace it again.",
         )
     with console.status(f"building and starting {name} ..."), contextlib.ExitStack() as stack:
@@ -269,7 +275,8 @@ def _compare_with_memleak(
         start_app(runtime, LEAKY, rate, stripped=True, name="app-release") as stripped,
         ThreadPoolExecutor(5) as pool,
     ):
-        symfs = _copy_unstripped(runtime, stripped, Path(folder))
+        stripped.release()  # so that memleak, which takes seconds to attach, misses the thread's start
+        symfs = copy_unstripped(runtime, stripped, Path(folder))
         ours = pool.submit(observe, stripped, MEMLEAK_SECONDS, 0.3, (DEBUG_DIR,))
         whole = pool.submit(run_memleak, app.pid, MEMLEAK_SECONDS)
         bare = pool.submit(run_memleak, stripped.pid, MEMLEAK_SECONDS)
@@ -286,17 +293,6 @@ def _compare_with_memleak(
         console.print(Text("lablib, stripped, with the debug file by build-id", "bold"))
         console.print(Text("\n".join("    " + str(frame) for frame in top[0].usage.frames)))
     return report, cures
-
-
-def _copy_unstripped(runtime: Runtime, stripped: RunningApp, folder: Path) -> Path:
-    """Put the unstripped program into `folder`, at the path where the stripped process has it."""
-    if runtime.engine is not None:
-        copy_from_image(runtime.engine, f"memory-leak-lab/{LEAKY}:latest", "/app", folder)
-    else:
-        target = folder / str(stripped.app.executable).lstrip("/")
-        target.parent.mkdir(parents=True)
-        shutil.copy(build_app(LEAKY).executable, target)
-    return folder
 
 
 def _show_memleak(console: Console, title: str, report: MemleakReport) -> None:

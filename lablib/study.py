@@ -5,6 +5,7 @@ The notebook and `./lab demo` both tell their story with these; neither has its 
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from lablib.analysis import judge_trace
 from lablib.apps import LocalApp, build_app
-from lablib.containers import ContainerApp, Engine, build_image, find_engine
+from lablib.containers import ContainerApp, Engine, build_image, copy_from_image, find_engine
 from lablib.errors import DockerError, LabError
 from lablib.records import HeapSnapshot, HeapTrace, ProcessVerdict, VmstatSample
 from lablib.symbols import ProcessSymbols
@@ -80,6 +81,23 @@ def start_app(
     image = build_image(runtime.engine, app, f"{app_name}:{'stripped' if stripped else 'latest'}")
     with ContainerApp(runtime.engine, app, image, rate, name) as container:
         yield container
+
+
+def copy_unstripped(runtime: Runtime, stripped: RunningApp, folder: Path) -> Path:
+    """Put the unstripped program into `folder`, at the path that the stripped process has it at.
+
+    In Docker it comes out of the development image, as `docker cp` does it. Returns the folder.
+    """
+    name = stripped.app.name
+    unstripped = build_app(name)
+    if runtime.engine is not None:
+        image = build_image(runtime.engine, unstripped, f"{name}:latest")
+        copy_from_image(runtime.engine, image, "/app", folder)
+    else:
+        target = folder / str(stripped.app.executable).lstrip("/")
+        target.parent.mkdir(parents=True)
+        shutil.copy(unstripped.executable, target)
+    return folder
 
 
 def observe(

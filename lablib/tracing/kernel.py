@@ -16,6 +16,7 @@ from pathlib import Path
 from lablib.errors import ToolMissingError, TracerError
 
 MODULES_DIR = Path("/lib/modules")
+TRACEFS_DIR = Path("/sys/kernel/tracing")
 HEADERS_DIR = Path("/usr/src")
 
 _CLONE_NEWNS = 0x00020000
@@ -24,10 +25,12 @@ _MS_PRIVATE = 1 << 18
 
 
 def enter_private_mounts() -> None:
-    """Give this process a mount namespace of its own, with kernel headers where bcc looks."""
+    """Give this process a mount namespace of its own, with tracefs and headers where bcc looks."""
     libc = ctypes.CDLL(None, use_errno=True)
     _check(libc.unshare(_CLONE_NEWNS), "making a mount namespace")
     _check(libc.mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE, None), "making mounts private")
+    if not any(TRACEFS_DIR.iterdir()):  # memleak wants it to take its probes out
+        _check(libc.mount(b"tracefs", os.fsencode(TRACEFS_DIR), b"tracefs", 0, None), "tracefs")
     release = platform.release()
     if (MODULES_DIR / release / "build").exists() or Path("/sys/kernel/kheaders.tar.xz").exists():
         return

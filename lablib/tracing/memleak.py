@@ -37,7 +37,6 @@ sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
-_ADDRESS = re.compile(r"^\s*addr = [0-9a-f]+ size = \d+$")
 _STACK = re.compile(r"^\s*(\d+) bytes in (\d+) allocations from stack$")
 _REPORT = re.compile(r"^\[\d\d:\d\d:\d\d\] Top \d+ stacks with outstanding allocations:$")
 _FRAME_ADDRESS = re.compile(r"^0x[0-9a-f]+\s+")
@@ -59,9 +58,9 @@ def parse_memleak(command: str, output: str) -> MemleakReport:
         elif match := _STACK.match(line):
             finish()
             counts, frames = (int(match[1]), int(match[2])), []
-        elif frames is not None and line.strip() and not _ADDRESS.match(line):
+        elif frames is not None and line.startswith("\t\t"):
             frames.append(_FRAME_ADDRESS.sub("", line.strip()))
-        elif _ADDRESS.match(line):
+        else:
             finish()
             frames = None
     finish()

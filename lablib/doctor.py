@@ -1,0 +1,218 @@
+"""What this machine can do: each capability tried, with the reason and the command that mends it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from lablib.apps import LocalApp, build_app
+from lablib.containers import Engine, find_engine, stop_own_engine
+from lablib.errors import LabError
+from lablib.privilege import root_prefix
+from lablib.records import Capability
+from lablib.study import Runtime, start_app
+from lablib.symbols import ProcessSymbols
+from lablib.system import sample_vmstat
+from lablib.tracing import client
+from lablib.tracing.client import Tracer, run_memleak
+from lablib.tracing.control import start_service
+
+CONTROL = "alloc_free"
+CONTROL_TERMS = 1000
+SWAP_BYTES = 16 << 20
+
+Trial = Callable[[], str]
+"""Tries a capability; returns what was seen, or raises `LabError` with the fix."""
+
+
+def examine(on_try: Callable[[str], None] = lambda name: None) -> list[Capability]:
+    """Return a record per capability, each found by trying it.
+
+    What had to be started for a trial is stopped again. `on_try` is called before each with its
+    name.
+    """
+    with ExitStack() as after:
+        trials: dict[str, Trial] = {
+            "compiler": try_compiler,
+            "vmstat": try_vmstat,
+            "jupyterlab": try_jupyterlab,
+            "tracer service": lambda: try_service(after),
+            "ebpf": try_ebpf,
+            "memleak": try_memleak,
+            "docker": lambda: try_docker(after),
+            "cgroup": try_cgroup,
+            "swap": try_swap,
+        }
+        found = []
+        for name, trial in trials.items():
+            on_try(name)
+            found.append(attempt(name, trial))
+        return found
+
+
+def attempt(name: str, trial: Trial) -> Capability:
+    """Return what one trial found."""
+    try:
+        return Capability(name, True, trial())
+    except LabError as error:
+        return Capability(name, False, error.message, error.fix)
+    except (OSError, subprocess.SubprocessError) as error:
+        return Capability(name, False, str(error), "see the message")
+
+
+def render_capabilities(capabilities: list[Capability]) -> RenderableType:
+    """Return a table with a row per capability."""
+    table = Table(box=None, pad_edge=False)
+    for heading in ("capability", "works", "what was tried", "to mend it"):
+        table.add_column(heading, overflow="fold")
+    for capability in capabilities:
+        answer = Text("yes", "green") if capability.works else Text("NO", "bold red")
+        table.add_row(capability.name, answer, capability.reason, Text(capability.fix))
+    return table
+
+
+def try_compiler() -> str:
+    """Compile the control program from scratch."""
+    app = build_app(CONTROL)
+    with tempfile.TemporaryDirectory() as folder:
+        compiled = Path(folder) / "control"
+        made = subprocess.run(
+            ["gcc", "-pthread", "-o", str(compiled), str(app.source)], capture_output=True, check=False
+        )
+        if made.returncode != 0 or not compiled.exists():
+            raise LabError("gcc did not compile a program", "run: sudo apt-get install gcc libc6-dev")
+    return "compiled a program"
+
+
+def try_vmstat() -> str:
+    """Read one line of vmstat."""
+    with closing(sample_vmstat()) as samples:
+        sample = next(samples)
+    return f"read one line: {sample.free_bytes >> 20:,} MiB free"
+
+
+def try_jupyterlab() -> str:
+    """Ask JupyterLab for its version."""
+    asked = subprocess.run(
+        [sys.executable, "-m", "jupyterlab", "--version"], capture_output=True, text=True, check=False
+    )
+    if asked.returncode != 0:
+        raise LabError("JupyterLab does not start", "run: rm -r .venv && ./lab doctor")
+    return f"started it: version {asked.stdout.strip()}"
+
+
+def try_service(after: ExitStack) -> str:
+    """Reach the tracer service; one that is started for this is stopped at the end."""
+    try:
+        status = client.read_status()
+    except LabError:
+        status = start_service()
+        after.callback(client.stop_service)
+        return f"started it on Linux {status['kernel']}, and stopped it again"
+    client.connect().close()
+    return f"it runs, as process {status['pid']}"
+
+
+def try_ebpf() -> str:
+    """Attach to the control program and count its calls: each of them must be seen."""
+    with LocalApp(build_app(CONTROL), rate=0, terms=CONTROL_TERMS) as app:
+        with closing(ProcessSymbols(app.pid)) as symbols, Tracer(app.pid, symbols) as tracer:
+            app.release()
+            app.wait(30)
+            events = tracer.stop().events
+    if (events.allocations, events.frees) != (CONTROL_TERMS, CONTROL_TERMS) or events.missed:
+        raise LabError(
+            f"of {CONTROL_TERMS} allocations and as many frees the tracer saw "
+            f"{events.allocations} and {events.frees}",
+            "please report this with your kernel's version (uname -r)",
+        )
+    return f"attached, and counted {events.allocations} of {CONTROL_TERMS} allocations"
+
+
+def try_memleak() -> str:
+    """Run bcc's memleak on the control program."""
+    with LocalApp(build_app(CONTROL), rate=100) as app:
+        app.release()
+        report = run_memleak(app.pid, seconds=1)
+    if "Attaching to pid" not in report.output or "Traceback" in report.output:
+        raise LabError(
+            "bcc's memleak did not attach", "run: sudo apt-get install --reinstall bpfcc-tools"
+        )
+    return "attached to a program"
+
+
+def try_docker(after: ExitStack) -> str:
+    """Build an image, start a container and read a file in it; a started engine is stopped."""
+    engine = _find_engine(after)
+    with start_app(Runtime(engine), CONTROL, name="lab-doctor") as app:
+        is_whole = app.read_source() == build_app(CONTROL).source.read_text()
+    if not is_whole:
+        raise LabError("a container's files are not what was put in", "run: ./lab clean")
+    return f"built an image and ran it, with {'the lab’s own engine' if engine.is_own else engine.host}"
+
+
+def _find_engine(after: ExitStack) -> Engine:
+    try:
+        return find_engine(may_start=False)
+    except LabError:
+        engine = find_engine()
+        after.callback(stop_own_engine)
+        return engine
+
+
+def try_cgroup() -> str:
+    """Read the memory cgroup that this process is in."""
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            current = Path(f"/sys/fs/cgroup{path}/memory.current")
+        elif "memory" in controllers.split(","):
+            current = Path(f"/sys/fs/cgroup/memory{path}/memory.usage_in_bytes")
+        else:
+            continue
+        if not current.exists():  # a container sees its own cgroup as the root
+            current = Path(f"/sys/fs/cgroup/{'memory/' if controllers else ''}{current.name}")
+        if current.exists():
+            version = "v1" if controllers else "v2"
+            return f"{version}: {int(current.read_text()) >> 20:,} MiB charged to {path}"
+    raise LabError(
+        "this machine shows no memory cgroup",
+        "boot a kernel with the memory controller enabled (cgroup_enable=memory)",
+    )
+
+
+def try_swap() -> str:
+    """Make a small swap file, use it and remove it; needs root."""
+    prefix = root_prefix("making swap")
+    folder = Path(__file__).resolve().parents[1] / ".lab"
+    file = folder / f"swap-{os.getpid()}"
+    script = """
+        PATH="$PATH:/usr/sbin:/sbin"
+        trap 'swapoff "$1" 2>/dev/null; rm -f "$1"' EXIT
+        umask 077 && dd if=/dev/zero of="$1" bs=1M count="$2" 2>/dev/null &&
+        mkswap "$1" >/dev/null && swapon "$1" && grep -qF "$1" /proc/swaps
+    """
+    started_s = time.monotonic()
+    done = subprocess.run(
+        [*prefix, "/bin/sh", "-c", script, "sh", str(file), str(SWAP_BYTES >> 20)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        said = done.stderr.strip().splitlines()
+        raise LabError(
+            f"a swap file could not be used: {said[-1] if said else 'refused'}",
+            "not needed before notebook 08; in a container swap is the host's to give",
+        )
+    return f"made {SWAP_BYTES >> 20} MiB and removed it, in {time.monotonic() - started_s:.1f} s"
