@@ -73,7 +73,8 @@ def judge_fix(before: ProcessVerdict, after: ProcessVerdict) -> FixVerdict:
         return FixVerdict("not_fixed", f"Not fixed. {after.sentence}")
     if after.kind == "undecided" or function is None or not allocated:
         return FixVerdict(
-            "undecided", f"Not proven: {function or 'the caller'} was not seen to do its work again."
+            "undecided",
+            f"Not proven: {function or 'the caller'} was not seen to do its work again.",
         )
     freed = sum(verdict.usage.freed_blocks for verdict in again)
     lost = leaks[0]
@@ -108,7 +109,8 @@ def estimate_slope(times_s: Sequence[float], values: Sequence[float]) -> tuple[f
 def _thin(values: Floats) -> Floats:
     """At most _MAX_POINTS of the values, evenly spread: pairs grow with the square."""
     step = np.linspace(0, len(values) - 1, min(len(values), _MAX_POINTS)).round().astype(int)
-    return values[step]
+    thinned: Floats = values[step]
+    return thinned
 
 
 def _collect_series(

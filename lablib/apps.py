@@ -47,7 +47,8 @@ def build_app(name: str, stripped: bool = False) -> AppFiles:
     for tool in ("make", "gcc"):
         if shutil.which(tool) is None:
             raise ToolMissingError(
-                f"building the leaky apps needs {tool}", "run: sudo apt-get install gcc libc6-dev make"
+                f"building the leaky apps needs {tool}",
+                "run: sudo apt-get install gcc libc6-dev make",
             )
     executable = BUILD_DIR / ("stripped" if stripped else "") / name
     with _build_lock():

@@ -38,7 +38,9 @@ class _OrderedGroup(click.Group):
     help="The Memory Leak Lab. Without a verb: open the workbook in JupyterLab.\n\n"
     "--no-system, anywhere: install nothing outside the checkout.",
 )
-@click.option("--port", type=click.IntRange(1, 65535), help="JupyterLab's port (default: a free one)")
+@click.option(
+    "--port", type=click.IntRange(1, 65535), help="JupyterLab's port (default: a free one)"
+)
 @click.pass_context
 def verbs(context: click.Context, port: int | None) -> None:
     """Open the workbook when no verb is given."""
@@ -49,7 +51,9 @@ def verbs(context: click.Context, port: int | None) -> None:
 
 
 @verbs.command()
-@click.option("--docker", "wanted", flag_value="docker", help="Run the programs in Docker, or fail.")
+@click.option(
+    "--docker", "wanted", flag_value="docker", help="Run the programs in Docker, or fail."
+)
 @click.option("--local", "wanted", flag_value="local", help="Run the programs as local processes.")
 @click.option(
     "--seconds",
@@ -97,7 +101,9 @@ def doctor(as_json: bool) -> None:
 @verbs.command()
 @click.option("--pid", type=int, help="The process to trace.")
 @click.option("--container", help="The running container whose first process to trace.")
-@click.option("--seconds", type=click.FloatRange(0.1), help="How long (default: until its end or Ctrl-C).")
+@click.option(
+    "--seconds", type=click.FloatRange(0.1), help="How long (default: until its end or Ctrl-C)."
+)
 @click.option("--interval", type=click.FloatRange(0.05), default=0.5, show_default=True)
 @click.option(
     "--debug-dir",
@@ -184,7 +190,7 @@ def tracer(action: str) -> None:
         status = control.start_service()
         click.echo(f"the tracer service runs (process {status['pid']})")
     elif action == "stop":
-        control.stop_service()
+        client.stop_service()
         click.echo("the tracer service has stopped")
     else:
         status = client.read_status()

@@ -236,9 +236,10 @@ class ContainerApp:
     def read_source(self) -> str:
         """Return /app.c as `docker exec NAME cat /app.c` does."""
         code, output = self._running().exec_run(["/bin/cat", "/app.c"])
+        text = b"".join([output] if isinstance(output, bytes) else output).decode(errors="replace")
         if code != 0:
-            raise DockerError(f"docker exec failed: {output.decode(errors='replace').strip()}")
-        return bytes(output).decode()
+            raise DockerError(f"docker exec failed: {text.strip()}")
+        return text
 
     def close(self) -> None:
         """Remove the container, running or not."""
@@ -304,14 +305,14 @@ def remove_container(engine: Engine, name: str) -> None:
 
 def remove_leftovers(engine: Engine) -> list[str]:
     """Remove this user's containers and images of the lab; return what was removed."""
-    mine = {"label": f"{LABEL}={_owner()}"}
+    mine: dict[str, str | list[str] | bool] = {"label": f"{LABEL}={_owner()}"}
     removed = []
     for container in engine.client.containers.list(all=True, filters=mine):
         removed.append(f"container {container.name}")
         _remove(container)
     for image in engine.client.images.list(filters=mine):
         removed += [f"image {tag}" for tag in image.tags]
-        engine.client.images.remove(image.id, force=True)
+        engine.client.images.remove(str(image.id), force=True)
     return removed
 
 

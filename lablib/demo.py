@@ -89,7 +89,9 @@ def run_demo(console: Console, wanted: str | None, seconds: float, rate: float) 
             fixed = _prove_fix(console, repaired, seconds)
         fix = judge_fix(leak.verdict, fixed.verdict)
         console.print(Text(fix.sentence, KIND_STYLES[fix.kind] if fix.kind != "undecided" else ""))
-        artefacts = save_artefacts(leak, fixed, RESULTS_DIR / f"{datetime.now():demo-%Y%m%d-%H%M%S}")
+        artefacts = save_artefacts(
+            leak, fixed, RESULTS_DIR / f"{datetime.now():demo-%Y%m%d-%H%M%S}"
+        )
     result = DemoResult(runtime, rate, leak, memleak, cures, fixed, fix, artefacts)
     _conclude(console, result)
     return result
@@ -275,7 +277,7 @@ def _compare_with_memleak(
         start_app(runtime, LEAKY, rate, stripped=True, name="app-release") as stripped,
         ThreadPoolExecutor(5) as pool,
     ):
-        stripped.release()  # so that memleak, which takes seconds to attach, misses the thread's start
+        stripped.release()  # memleak takes seconds to attach: it then misses the thread's start
         symfs = copy_unstripped(runtime, stripped, Path(folder))
         ours = pool.submit(observe, stripped, MEMLEAK_SECONDS, 0.3, (DEBUG_DIR,))
         whole = pool.submit(run_memleak, app.pid, MEMLEAK_SECONDS)
@@ -351,7 +353,9 @@ def _prove_fix(console: Console, app: RunningApp, seconds: float) -> Observation
     ]
     start = next((i for i, line in enumerate(changes) if "free(v)" in line), 0)
     console.print(Text("The fix: child() gives back what fibonacci() handed to it.", "bold"))
-    console.print(Syntax("\n".join(changes[max(0, start - 3) : start + 4]), "diff", theme="ansi_dark"))
+    console.print(
+        Syntax("\n".join(changes[max(0, start - 3) : start + 4]), "diff", theme="ansi_dark")
+    )
     return _observe_with_progress(console, app, seconds)
 
 

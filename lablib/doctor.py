@@ -1,4 +1,4 @@
-"""What this machine can do: each capability tried, with the reason and the command that mends it."""
+"""What this machine can do: each capability tried, with its reason and what mends it."""
 
 from __future__ import annotations
 
@@ -87,10 +87,14 @@ def try_compiler() -> str:
     with tempfile.TemporaryDirectory() as folder:
         compiled = Path(folder) / "control"
         made = subprocess.run(
-            ["gcc", "-pthread", "-o", str(compiled), str(app.source)], capture_output=True, check=False
+            ["gcc", "-pthread", "-o", str(compiled), str(app.source)],
+            capture_output=True,
+            check=False,
         )
         if made.returncode != 0 or not compiled.exists():
-            raise LabError("gcc did not compile a program", "run: sudo apt-get install gcc libc6-dev")
+            raise LabError(
+                "gcc did not compile a program", "run: sudo apt-get install gcc libc6-dev"
+            )
     return "compiled a program"
 
 
@@ -104,7 +108,10 @@ def try_vmstat() -> str:
 def try_jupyterlab() -> str:
     """Ask JupyterLab for its version."""
     asked = subprocess.run(
-        [sys.executable, "-m", "jupyterlab", "--version"], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "jupyterlab", "--version"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if asked.returncode != 0:
         raise LabError("JupyterLab does not start", "run: rm -r .venv && ./lab doctor")
@@ -125,11 +132,14 @@ def try_service(after: ExitStack) -> str:
 
 def try_ebpf() -> str:
     """Attach to the control program and count its calls: each of them must be seen."""
-    with LocalApp(build_app(CONTROL), rate=0, terms=CONTROL_TERMS) as app:
-        with closing(ProcessSymbols(app.pid)) as symbols, Tracer(app.pid, symbols) as tracer:
-            app.release()
-            app.wait(30)
-            events = tracer.stop().events
+    with (
+        LocalApp(build_app(CONTROL), rate=0, terms=CONTROL_TERMS) as app,
+        closing(ProcessSymbols(app.pid)) as symbols,
+        Tracer(app.pid, symbols) as tracer,
+    ):
+        app.release()
+        app.wait(30)
+        events = tracer.stop().events
     if (events.allocations, events.frees) != (CONTROL_TERMS, CONTROL_TERMS) or events.missed:
         raise LabError(
             f"of {CONTROL_TERMS} allocations and as many frees the tracer saw "
@@ -158,7 +168,8 @@ def try_docker(after: ExitStack) -> str:
         is_whole = app.read_source() == build_app(CONTROL).source.read_text()
     if not is_whole:
         raise LabError("a container's files are not what was put in", "run: ./lab clean")
-    return f"built an image and ran it, with {'the lab’s own engine' if engine.is_own else engine.host}"
+    which = "the lab's own engine" if engine.is_own else engine.host
+    return f"built an image and ran it, with {which}"
 
 
 def _find_engine(after: ExitStack) -> Engine:

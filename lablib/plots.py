@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import cycle
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -12,7 +14,7 @@ from lablib.records import HeapTrace, VmstatSample
 MIB = 1 << 20
 
 # Okabe and Ito's palette, told apart with any colour vision; each line has a marker of its own too.
-_STYLES = {
+_STYLES: dict[str, dict[str, Any]] = {
     "free": {"color": "#0072B2", "marker": "o"},
     "buff": {"color": "#E69F00", "marker": "s"},
     "cache": {"color": "#009E73", "marker": "^"},
@@ -26,7 +28,7 @@ def plot_vmstat(samples: Sequence[VmstatSample], title: str = "") -> tuple[Figur
     Four strips over one time axis in seconds; each shows the change in MiB since the first sample,
     on one common scale, so that what moves and what doesn't is seen at once.
     """
-    series = {
+    series: dict[str, list[int | None]] = {
         "free": [sample.free_bytes for sample in samples],
         "buff": [sample.buffer_bytes for sample in samples],
         "cache": [sample.cache_bytes for sample in samples],
@@ -63,7 +65,9 @@ def plot_live_bytes(
         axes = figure.subplots()
     assert axes is not None
     sentences = []
-    for (label, trace), style in zip(traces.items(), (_STYLES["RSS"], _STYLES["free"]) * 4):  # noqa: B905
+    for (label, trace), style in zip(
+        traces.items(), cycle((_STYLES["RSS"], _STYLES["free"])), strict=False
+    ):
         times = [snapshot.elapsed_s for snapshot in trace.snapshots]
         live = [snapshot.live_bytes / MIB for snapshot in trace.snapshots]
         axes.plot(times, live, markersize=4, label=label, **style)

@@ -106,5 +106,5 @@ def render_stack(usage: StackUsage) -> Text:
 
 
 def make_console(is_json: bool) -> Console:
-    """Return where to write for people: standard output, or standard error beside a JSON document."""
+    """Return where to write for people: standard output, or standard error beside JSON."""
     return Console(stderr=is_json, highlight=False, markup=False)

@@ -111,7 +111,10 @@ def observe(
 
     `on_snapshot` is called every `interval_s`. The app runs on afterwards. Raises `LabError`.
     """
-    with closing(ProcessSymbols(app.pid, debug_dirs)) as symbols, Tracer(app.pid, symbols) as tracer:
+    with (
+        closing(ProcessSymbols(app.pid, debug_dirs)) as symbols,
+        Tracer(app.pid, symbols) as tracer,
+    ):
         with _VmstatThread(app.pid) as vmstat:
             app.release()
             for snapshot in tracer.sample(seconds, interval_s):

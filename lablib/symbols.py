@@ -13,9 +13,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import symbolic
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
+from symbolic.debuginfo import Archive, Object
+from symbolic.exceptions import SymbolicError
+from symbolic.symcache import SourceLocation
 
 from lablib.errors import TargetError
 from lablib.records import Frame
@@ -165,7 +167,7 @@ class ProcessSymbols:
             candidates += [folder, folder / mapping.path.lstrip("/")]
         try:
             return ElfSymbols(Path(f"/proc/self/fd/{descriptor}"), candidates)
-        except (OSError, ELFError, symbolic.SymbolicError):
+        except (OSError, ELFError, SymbolicError):
             return None
 
     def _find_mapping(self, address: int) -> Mapping | None:
@@ -191,7 +193,7 @@ class ProcessSymbols:
         return bool(mappings)
 
     def _open(self, mapping: Mapping) -> int | None:
-        """Open a mapped file: by the kernel's own link (root), or by its path, if still the same."""
+        """Open a mapped file: by the kernel's link (for root), or by its path if still the same."""
         link = f"/proc/{self._pid}/map_files/{mapping.start:x}-{mapping.end:x}"
         for path in (link, f"/proc/{self._pid}/root{mapping.path}"):
             try:
@@ -204,28 +206,26 @@ class ProcessSymbols:
         return None
 
 
-def _open_object(path: Path) -> symbolic.Object:
+def _open_object(path: Path) -> Object:
     try:
-        return next(iter(symbolic.Archive.open(str(path)).iter_objects()))
+        return next(iter(Archive.open(str(path)).iter_objects()))
     except StopIteration:
         raise ELFError(f"{path} holds no object file") from None
 
 
-def _find_debug_object(place: Path, build_id: str | None) -> symbolic.Object | None:
+def _find_debug_object(place: Path, build_id: str | None) -> Object | None:
     """Return the debug file of `build_id`: `place` itself, or the one below it by build-id."""
     if not build_id:
         return None
     path = place / ".build-id" / build_id[:2] / f"{build_id[2:]}.debug" if place.is_dir() else place
     try:
         found = _open_object(path)
-    except (OSError, ELFError, symbolic.SymbolicError):
+    except (OSError, ELFError, SymbolicError):
         return None
     return found if found.code_id == build_id else None
 
 
-def _make_frames(
-    found: Sequence[symbolic.SourceLocation], relative: int, module: str
-) -> list[Frame]:
+def _make_frames(found: Sequence[SourceLocation], relative: int, module: str) -> list[Frame]:
     start = next((loc.sym_addr for loc in reversed(found) if loc.sym_addr != _NOT_A_SYMBOL), None)
     return [
         Frame(

@@ -8,7 +8,7 @@ import select
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import IO
 
 import psutil
@@ -62,7 +62,7 @@ def sample_vmstat(
     interval_s: int = 1,
     pid: int | None = None,
     should_stop: Callable[[], bool] = lambda: False,
-) -> Iterator[VmstatSample]:
+) -> Generator[VmstatSample, None, None]:
     """Yield what `vmstat` prints every `interval_s` seconds, until closed or told to stop.
 
     With `pid`, each sample also has that process's resident set at that moment. The first sample

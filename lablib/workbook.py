@@ -74,7 +74,8 @@ def _check_port(port: int) -> None:
             probe.bind(("127.0.0.1", port))
         except OSError:
             raise LabError(
-                f"port {port} is in use or not allowed", "choose another with --port, or leave it out"
+                f"port {port} is in use or not allowed",
+                "choose another with --port, or leave it out",
             ) from None
 
 

@@ -46,7 +46,8 @@ static void leaky_usage(const char *name)
 	exit(2);
 }
 
-/* Runs when the lifetime is over. A handler, because process 1 of a container ignores the default. */
+/* Runs when the lifetime is over. A handler, because process 1 of a container ignores the default.
+ */
 static void leaky_expire(int signal_number)
 {
 	(void)signal_number;
@@ -135,14 +136,16 @@ static void leaky_wait_for_release(const struct leaky_options *options)
 
 static struct leaky_pace leaky_pace(const struct leaky_options *options)
 {
-	struct leaky_pace pace = { .interval_ns = options->rate > 0 ? (long)(1e9 / options->rate) : 0 };
+	struct leaky_pace pace = { .interval_ns =
+					   options->rate > 0 ? (long)(1e9 / options->rate) : 0 };
 
 	if (clock_gettime(CLOCK_MONOTONIC, &pace.next))
 		leaky_fail("clock_gettime");
 	return pace;
 }
 
-/* Sleep until the next term is due. Deadlines, not delays: the rate holds however long a term takes. */
+/* Sleep until the next term is due. Deadlines, not delays: the rate holds however long a term
+ * takes. */
 static void leaky_sleep(struct leaky_pace *pace)
 {
 	if (!pace->interval_ns)

@@ -143,7 +143,7 @@ class Tracer:
             total = totals.setdefault(key, [0, 0, 0, 0, 0])
             for i, value in enumerate((allocated_bytes, allocated, freed_bytes, freed, born_ns)):
                 total[i] += value
-        return [_make_usage(*key, *total, now_ns) for key, total in totals.items()]
+        return [_make_usage(*key, total, now_ns) for key, total in totals.items()]
 
     def _resolve(self, addresses: np.ndarray[Any, Any]) -> tuple[tuple[Frame, ...], bool]:
         key = addresses.tobytes()
@@ -155,13 +155,10 @@ class Tracer:
 def _make_usage(
     frames: tuple[Frame, ...],
     is_cut: bool,
-    allocated_bytes: int,
-    allocated_blocks: int,
-    freed_bytes: int,
-    freed_blocks: int,
-    born_sum_ns: int,
+    totals: list[int],
     now_ns: int,
 ) -> StackUsage:
+    allocated_bytes, allocated_blocks, freed_bytes, freed_blocks, born_sum_ns = totals
     live = allocated_blocks - freed_blocks
     # The kernel adds and subtracts birth times modulo 2**64; the difference comes out right.
     age_sum_ns = (live * now_ns - born_sum_ns) % (1 << 64)
@@ -247,9 +244,7 @@ def _open_connection() -> socket.socket:
         connection.connect(str(protocol.socket_path()))
     except OSError:
         connection.close()
-        raise TracerError(
-            "the tracer service does not run", "run: ./lab tracer start"
-        ) from None
+        raise TracerError("the tracer service does not run", "run: ./lab tracer start") from None
     connection.settimeout(None)
     return connection
 
@@ -257,9 +252,7 @@ def _open_connection() -> socket.socket:
 def _ask(connection: socket.socket, **request: Any) -> protocol.Message:
     try:
         protocol.send(connection, request)
-        message = protocol.receive(
-            connection, protocol.MAX_REPLY_BYTES, protocol.MAX_REPLY_BYTES
-        )
+        message = protocol.receive(connection, protocol.MAX_REPLY_BYTES, protocol.MAX_REPLY_BYTES)
     except OSError:
         message = None
     if message is None:

@@ -111,10 +111,11 @@ def _run_while_connected(
         env=environment,
     )
     assert process.stdout is not None
+    watched: list[Any] = [process.stdout, connection]
     output = bytearray()
     try:
         while True:
-            ready, _, _ = select.select([process.stdout, connection], [], [], TIME_LIMIT_S)
+            ready, _, _ = select.select(watched, [], [], TIME_LIMIT_S)
             if not ready or connection in ready or len(output) > MAX_OUTPUT_BYTES:
                 raise TracerError("memleak did not finish", "try it on a program that does less")
             chunk = os.read(process.stdout.fileno(), 1 << 16)

@@ -63,6 +63,6 @@ def _check_owner(pid: int, caller_uid: int) -> None:
     owners = {int(uid) for uid in fields["Uid"].split()[:3]}
     if caller_uid != 0 and owners != {caller_uid}:
         raise TargetError(
-            f"process {pid} is not yours (user id {', '.join(map(str, sorted(owners)))}, you are {caller_uid})",
+            f"process {pid} is not yours: its user ids are {sorted(owners)}, yours is {caller_uid}",
             "trace one that you started yourself",
         )

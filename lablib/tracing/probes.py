@@ -14,6 +14,7 @@ from pathlib import Path
 
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import SymbolTableSection
 
 from lablib.errors import TargetError
 
@@ -84,12 +85,12 @@ def choose_sites(offsets: dict[str, int]) -> tuple[Site, ...]:
     Two names of one address (glibc's memalign and aligned_alloc) are probed once. Return probes
     come first and free's last, though the session's window keeps the order from mattering.
     """
-    by_offset = {
-        offset: name for name, offset in sorted(offsets.items()) if name in ENTRY_PROGRAMS
-    }
+    by_offset = {offset: name for name, offset in sorted(offsets.items()) if name in ENTRY_PROGRAMS}
     allocating = {offset: name for offset, name in by_offset.items() if name != "free"}
     returns = [Site(name, offset, RETURN_PROGRAM, True) for offset, name in allocating.items()]
-    entries = [Site(name, offset, ENTRY_PROGRAMS[name], False) for offset, name in by_offset.items()]
+    entries = [
+        Site(name, offset, ENTRY_PROGRAMS[name], False) for offset, name in by_offset.items()
+    ]
     return (*returns, *entries)
 
 
@@ -122,7 +123,7 @@ def _read_function_offsets(link: str) -> dict[str, int]:
         with open(link, "rb") as file:
             elf = ELFFile(file)
             symbols = elf.get_section_by_name(".dynsym")
-            if symbols is None:
+            if not isinstance(symbols, SymbolTableSection):
                 return {}
             found = {}
             for name in ENTRY_PROGRAMS:

@@ -208,9 +208,7 @@ def _send_error(connection: socket.socket, error: LabError) -> None:
     kind = type(error).__name__
     record = {"kind": kind if hasattr(errors, kind) else "TracerError"}
     with contextlib.suppress(OSError):
-        protocol.send(
-            connection, {"error": {**record, "message": error.message, "fix": error.fix}}
-        )
+        protocol.send(connection, {"error": {**record, "message": error.message, "fix": error.fix}})
 
 
 FINGERPRINT = protocol.service_fingerprint()

@@ -114,7 +114,10 @@ static __always_inline int read_return_address(struct pt_regs *ctx, u64 *address
  */
 static __always_inline int walk_stack(struct pt_regs *ctx, struct call *call)
 {
-	struct { u64 next; u64 return_address; } frame;
+	struct {
+		u64 next;
+		u64 return_address;
+	} frame;
 	u64 lowest = PT_REGS_SP(ctx), at = FRAME_POINTER(ctx), address = 0, hash;
 
 	if (read_return_address(ctx, &address))
@@ -212,7 +215,8 @@ static __always_inline struct stack_usage *find_or_add_stack(struct call *call)
 	struct stack_usage *usage = stacks.lookup(&stack_id);
 	if (usage)
 		return usage;
-	stacks.insert(&stack_id, &call->fresh); /* another thread may have been first: both find it */
+	stacks.insert(
+		&stack_id, &call->fresh); /* another thread may have been first: both find it */
 	return stacks.lookup(&stack_id);
 }
 
