@@ -14,9 +14,9 @@ class Frame:
     """One frame of a call stack, resolved as far as the binary allows.
 
     `offset` is the return address's distance in bytes from the start of `function`, as other
-    tracers print it, or from the start of the file `module` when the function isn't known. `line` is the
-    line of the call, not of the instruction behind it. An inlined function has no offset of its
-    own: it gets the one of the function that it was inlined into.
+    tracers print it, or from the start of the file `module` when the function isn't known. `line`
+    is the line of the call, not of the instruction behind it. An inlined function has no offset of
+    its own: it gets the one of the function that it was inlined into.
     """
 
     function: str | None

@@ -1,0 +1,78 @@
+"""Known workloads, exact answers: every assertion is to the byte."""
+
+import pytest
+from workload import PROGRAMS, build_workload, from_function, trace_to_the_end
+
+pytestmark = pytest.mark.usefixtures("tracer_service")
+
+
+def trace(name, tmp_path, *flags):
+    snapshot = trace_to_the_end(build_workload(name, tmp_path, *flags))
+    assert dict(snapshot.events.missed_by_reason) == {}
+    return snapshot
+
+
+def test_a_big_malloc_counts_once(tmp_path):
+    snapshot = trace("big_malloc", tmp_path)
+    assert (snapshot.live_bytes, snapshot.live_blocks) == (10 << 20, 10)
+
+
+def test_realloc_in_all_its_shapes_leaves_the_block_that_could_not_grow(tmp_path):
+    snapshot = trace("realloc_cases", tmp_path)
+    assert (snapshot.live_bytes, snapshot.live_blocks) == (5000, 1)
+    assert from_function(snapshot, "failing") == (5000, 1)
+    assert snapshot.events.failed_allocations == 1
+    assert snapshot.events.from_before == 0
+    grown = 13  # 1,000 to 4,096,000 bytes: the first from NULL
+    assert snapshot.events.allocations == 100 + grown + 1 + 1
+    assert snapshot.events.frees == 100 + grown + 1
+
+
+def test_aligned_allocations_count_once_whatever_their_name(tmp_path):
+    snapshot = trace("aligned", tmp_path)
+    assert from_function(snapshot, "all_freed") == (0, 0)
+    assert from_function(snapshot, "leak") == (3 * 3000 + 3 * 500, 6)
+    assert snapshot.events.failed_allocations == 1
+
+
+def test_many_stacks_are_all_kept_apart(tmp_path):
+    snapshot = trace("many_stacks", tmp_path)
+    leaks = [s for s in snapshot.stacks if s.live_bytes == 1000]
+    assert len(leaks) == 8192
+    assert from_function(snapshot, "descend") == (8_192_000, 8192)
+
+
+def test_threads_at_one_call_site_lose_nothing(tmp_path):
+    snapshot = trace("threads", tmp_path)
+    assert from_function(snapshot, "allocate") == (64_000, 1000)
+    assert from_function(snapshot, "produce") == (0, 0)
+    work = [s for s in snapshot.stacks if s.frames[0].function == "allocate"]
+    assert sum(s.allocated_blocks for s in work) == 8 * 100_125
+
+
+def test_blocks_from_before_are_counted_as_such(tmp_path):
+    snapshot = trace("from_before", tmp_path)
+    assert snapshot.events.from_before == 50
+    assert (snapshot.live_bytes, snapshot.live_blocks) == (2000, 1)
+
+
+def test_an_inlined_helper_is_named_with_its_line(tmp_path):
+    snapshot = trace("inlined", tmp_path, "-O2")
+    usage = next(s for s in snapshot.stacks if s.live_bytes == 4321)
+    lines = (PROGRAMS / "inlined.c").read_text().splitlines()
+    line = next(i for i, text in enumerate(lines, 1) if "the call to be named" in text)
+    helper, outer = usage.frames[:2]
+    assert (helper.function, helper.line, helper.inlined) == ("helper", line, True)
+    assert (outer.function, outer.inlined) == ("outer", False)
+
+
+def test_a_caller_without_frame_pointers_is_still_named(tmp_path):
+    snapshot = trace("inlined", tmp_path, "-O2", "-fomit-frame-pointer")
+    usage = next(s for s in snapshot.stacks if s.live_bytes == 4321)
+    assert usage.frames[0].function == "helper"
+
+
+def test_age_is_that_of_the_live_blocks(tmp_path):
+    snapshot = trace("big_malloc", tmp_path)
+    ages = [s.mean_age_s for s in snapshot.stacks if s.live_blocks]
+    assert all(0 < age < 60 for age in ages)

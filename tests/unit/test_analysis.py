@@ -1,0 +1,105 @@
+"""Verdicts on traces made by hand: what is a leak, what only looks like one."""
+
+import random
+
+import pytest
+
+from lablib.analysis import estimate_slope, judge_fix, judge_trace
+from lablib.records import Frame, HeapSnapshot, HeapTrace, StackUsage, Target, TraceEvents
+
+SITE = (Frame("grow", "app", 31, "app.c", 14), Frame("main", "app", 5, "app.c", 30))
+
+
+def make_trace(live_blocks, block_bytes=1000, freed=None, interval_s=0.5, site=SITE):
+    """A trace whose only stack holds live_blocks[i] blocks at snapshot i, with freed[i] freed."""
+    freed = freed or [0] * len(live_blocks)
+    snapshots = []
+    for i, (live, gone) in enumerate(zip(live_blocks, freed, strict=True)):
+        usage = StackUsage(
+            site, (live + gone) * block_bytes, live + gone, gone * block_bytes, gone, 1.0
+        )
+        events = TraceEvents(live + gone, gone, 0)
+        snapshots.append(HeapSnapshot((i + 1) * interval_s, (usage,), events))
+    return HeapTrace("ebpf", "6.1", Target(1, "app"), tuple(snapshots))
+
+
+def test_steady_growth_without_a_free_is_a_leak():
+    verdict = judge_trace(make_trace(range(0, 200, 10)))
+    assert verdict.kind == "leaking"
+    assert verdict.stacks[0].growth_bytes_per_s == pytest.approx(20_000)
+    assert "grow (app.c:14)" in verdict.sentence
+
+
+def test_growth_that_also_frees_is_not_called_a_leak():
+    live = list(range(0, 200, 10))
+    assert judge_trace(make_trace(live, freed=[n // 2 for n in live])).kind == "growing"
+
+
+def test_a_warm_up_that_has_levelled_off_is_a_plateau():
+    live = [min(100, 20 * i) for i in range(40)]
+    assert judge_trace(make_trace(live)).kind == "plateau"
+
+
+def test_a_block_allocated_once_is_a_plateau():
+    assert judge_trace(make_trace([1] * 20)).kind == "plateau"
+
+
+def test_a_sawtooth_is_churn():
+    live = [i % 5 for i in range(41)]
+    assert judge_trace(make_trace(live, freed=[5 * i for i in range(41)])).kind == "churn"
+
+
+def test_everything_freed_is_churn_and_nothing_live():
+    verdict = judge_trace(make_trace([0] * 20, freed=list(range(20))))
+    assert verdict.kind == "churn"
+    assert "Not a leak" in verdict.sentence
+
+
+def test_a_short_window_is_undecided_and_says_how_long_to_go_on():
+    verdict = judge_trace(make_trace([1, 2, 3]))
+    assert verdict.kind == "undecided"
+    assert "s more" in verdict.sentence
+
+
+def test_no_allocation_at_all_is_clean():
+    trace = make_trace([0] * 5)
+    empty = tuple(HeapSnapshot(s.elapsed_s, (), s.events) for s in trace.snapshots)
+    assert judge_trace(HeapTrace("ebpf", "6.1", trace.target, empty)).kind == "clean"
+
+
+def test_the_gravest_stack_gives_the_process_its_verdict():
+    leak, flat = make_trace(range(20)), make_trace([7] * 20, site=(Frame("hold", "app", 1),))
+    snapshots = tuple(
+        HeapSnapshot(a.elapsed_s, a.stacks + b.stacks, a.events)
+        for a, b in zip(leak.snapshots, flat.snapshots, strict=True)
+    )
+    verdict = judge_trace(HeapTrace("ebpf", "6.1", leak.target, snapshots))
+    assert verdict.kind == "leaking"
+    assert {stack.kind for stack in verdict.stacks} == {"leaking", "plateau"}
+
+
+def test_slope_ignores_a_few_wild_points():
+    times = [float(i) for i in range(40)]
+    values = [100.0 * t for t in times]
+    for i in (3, 17, 30):
+        values[i] += 1e6
+    slope, error = estimate_slope(times, values)
+    assert slope == pytest.approx(100, rel=0.01)
+    assert error < 10
+
+
+def test_slope_of_noise_contains_zero():
+    source = random.Random(7)
+    times = [float(i) for i in range(60)]
+    slope, error = estimate_slope(times, [source.gauss(0, 1) for _ in times])
+    assert abs(slope) <= error
+
+
+def test_a_fix_is_proven_only_when_the_same_function_worked_again():
+    before = judge_trace(make_trace(range(0, 200, 10)))
+    idle = judge_trace(make_trace([0] * 20, site=(Frame("other", "app", 1),)))
+    worked = judge_trace(make_trace([0] * 20, freed=list(range(0, 200, 10))))
+    assert judge_fix(before, worked).kind == "fixed"
+    assert judge_fix(before, idle).kind == "undecided"
+    assert judge_fix(before, before).kind == "not_fixed"
+    assert judge_fix(worked, worked).kind == "undecided"

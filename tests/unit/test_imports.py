@@ -1,0 +1,83 @@
+"""Imports point one way: the base <- the middle row <- plots, study <- report ... <- cli."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import lablib
+
+PACKAGE = Path(lablib.__file__).parent
+RANKS = {
+    **dict.fromkeys(["", "errors", "records"], 0),
+    **dict.fromkeys(["privilege", "release"], 1),
+    **dict.fromkeys(
+        ["apps", "containers", "system", "symbols", "analysis", "recording", "tracing", "launcher"],
+        2,
+    ),
+    **dict.fromkeys(["plots", "study", "report"], 3),
+    **dict.fromkeys(["doctor", "demo", "workbook", "cleanup"], 4),
+    "cli": 5,
+    "__main__": 6,
+}
+
+
+def read_imports(path: Path) -> set[str]:
+    """The modules of lablib that a file imports, by their first name below lablib."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "lablib":
+            parts = node.module.split(".")
+            names = [parts[1]] if len(parts) > 1 else [alias.name for alias in node.names]
+            found |= {name if name in RANKS else "" for name in names}
+        elif isinstance(node, ast.Import):
+            names = [alias.name.split(".") for alias in node.names]
+            found |= {name[1] for name in names if name[0] == "lablib" and len(name) > 1}
+    return found
+
+
+def test_every_module_has_a_rank():
+    modules = {path.stem for path in PACKAGE.glob("*.py")} | {"tracing"}
+    assert modules - {"__init__"} == set(RANKS) - {""}
+
+
+def test_imports_point_to_lower_ranks_only():
+    wrong = []
+    for path in PACKAGE.rglob("*.py"):
+        module = path.relative_to(PACKAGE).parts[0].removesuffix(".py").replace("__init__", "")
+        for imported in read_imports(path) - {module}:
+            if RANKS[imported] >= RANKS[module]:
+                wrong.append(f"{module} imports {imported}")
+    assert not wrong
+
+
+def test_lablib_imports_without_its_optional_parts():
+    script = (
+        "import sys; sys.modules.update(dict.fromkeys(['bcc', 'docker', 'symbolic']));"
+        "import lablib, lablib.errors, lablib.records, lablib.analysis, lablib.tracing.client"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_the_service_needs_nothing_from_pypi_but_bcc_and_pyelftools():
+    """Its imports, followed through lablib, end in the standard library."""
+    pending, seen, foreign = ["tracing/service.py"], set(), set()
+    while pending:
+        name = pending.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        for node in ast.walk(ast.parse((PACKAGE / name).read_text())):
+            modules = []
+            if isinstance(node, ast.ImportFrom):
+                modules = [node.module] + [f"{node.module}.{alias.name}" for alias in node.names]
+            elif isinstance(node, ast.Import):
+                modules = [alias.name for alias in node.names]
+            for module in filter(None, modules):
+                if module.startswith("lablib"):
+                    path = module.replace("lablib", "", 1).lstrip(".").replace(".", "/") + ".py"
+                    if (PACKAGE / path).is_file():
+                        pending.append(path)
+                elif module.split(".")[0] not in sys.stdlib_module_names:
+                    foreign.add(module.split(".")[0])
+    assert foreign == {"bcc", "elftools"}

@@ -1,0 +1,91 @@
+"""Parsers, on text captured from the tools named in each test."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from lablib.errors import LabError
+from lablib.symbols import parse_mappings
+from lablib.system import parse_vmstat_line
+from lablib.tracing import protocol
+from lablib.tracing.memleak import parse_memleak
+
+DATA = Path(__file__).parents[1] / "data"
+HEAP_PROGRAM = Path(protocol.__file__).parent / "programs" / "heap.bpf.c"
+
+
+def test_memleak_report_of_a_container_bcc_0_26():
+    report = parse_memleak("memleak", (DATA / "memleak-bcc-0.26-container.txt").read_text())
+    top = report.stacks[0]
+    assert (top.live_bytes, top.live_blocks) == (1_236_992, 151)
+    assert top.frames == (
+        "fibonacci+0x1c [app]",
+        "child+0xc5 [app]",
+        "start_thread+0x305 [libc.so.6]",
+    )
+
+
+def test_memleak_report_of_a_stripped_program_bcc_0_26():
+    report = parse_memleak("memleak", (DATA / "memleak-bcc-0.26-stripped.txt").read_text())
+    assert report.stacks[0].frames[:2] == ("[unknown] [app]", "[unknown] [app]")
+
+
+def test_memleak_keeps_only_the_last_report():
+    twice = (DATA / "memleak-bcc-0.26-container.txt").read_text()
+    assert len(parse_memleak("memleak", twice + twice).stacks) == len(
+        parse_memleak("memleak", twice).stacks
+    )
+
+
+def test_memleak_without_allocations_has_no_stacks():
+    text = "Attaching to pid 1\n[10:23:18] Top 10 stacks with outstanding allocations:\n"
+    assert parse_memleak("memleak", text).stacks == ()
+
+
+@pytest.mark.parametrize(
+    ("columns", "line"),
+    [  # procps 4.0.2; procps 4.0.4, which has a column more
+        (
+            "r b swpd free buff cache si so bi bo in cs us sy id wa st",
+            " 2  0      5 23935164   2200 586492    1    2   378   182   45   85  1  1 98  0  0",
+        ),
+        (
+            "r b swpd free buff cache si so bi bo in cs us sy id wa st gu",
+            " 2  0      5 23935164   2200 586492    1    2   378   182   45   85  1  1 98  0  0  0",
+        ),
+    ],
+)
+def test_vmstat_sizes_are_bytes(columns, line):
+    sample = parse_vmstat_line(columns.split(), line, 1.5, 4096)
+    assert (sample.free_bytes, sample.buffer_bytes) == (23935164 * 1024, 2200 * 1024)
+    assert (sample.swapped_bytes, sample.swap_out_bytes_per_s) == (5 * 1024, 2 * 1024)
+    assert (sample.blocks_in_per_s, sample.idle_percent, sample.rss_bytes) == (378, 98, 4096)
+
+
+def test_vmstat_line_that_is_something_else_is_refused():
+    with pytest.raises(LabError, match="prints something else"):
+        parse_vmstat_line(["r", "b"], "vmstat: no such option", 0)
+
+
+def test_mappings_keep_code_of_files_only():
+    maps = (
+        "55d0a000-55d0b000 r--p 00000000 fe:00 42 /app\n"
+        "55d0b000-55d0c000 r-xp 00001000 fe:00 42 /app\n"
+        "7f0000000000-7f0000001000 rwxp 00000000 00:00 0 \n"
+        "7f1000000000-7f1000002000 r-xp 00026000 fe:00 7 /lib/a b.so (deleted)\n"
+        "7ffd0000-7ffd1000 r-xp 00000000 00:00 0 [vdso]\n"
+    )
+    first, second = parse_mappings(maps)
+    assert (first.start, first.file_offset, first.module) == (0x55D0B000, 0x1000, "app")
+    assert second.module == "a b.so"
+
+
+def test_counters_and_row_layout_are_those_of_the_kernel_side():
+    source = HEAP_PROGRAM.read_text()
+    names = re.search(r"enum counter \{(.*?)COUNTERS_LEN", source, re.DOTALL)[1]
+    assert tuple(n.lower() for n in re.findall(r"^\s*([A-Z_]+),", names, re.MULTILINE)) == (
+        protocol.COUNTERS
+    )
+    row = re.search(r"struct stack_usage \{(.*?)u64 frames", source, re.DOTALL)[1]
+    assert tuple(re.findall(r"u64 (\w+);", row)) == protocol.STACK_FIELDS

@@ -1,0 +1,89 @@
+"""The project's files agree with each other."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).parents[2]
+APPS = sorted(path.stem for path in (ROOT / "leaky_apps").glob("*.c"))
+CONDA_NAMES = {"docker": "docker-py", "matplotlib": "matplotlib-base"}
+
+
+def read_project():
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def test_environment_yml_lists_the_direct_dependencies():
+    listed = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    from_pip = next(entry["pip"] for entry in listed if isinstance(entry, dict))
+    conda = [entry for entry in listed if isinstance(entry, str)]
+    wanted = [
+        re.sub(r"^[\w-]+", lambda match: CONDA_NAMES.get(match[0], match[0]), requirement)
+        for requirement in read_project()["dependencies"]
+    ]
+    python = f"python{read_project()['requires-python']}"
+    assert sorted(conda + from_pip) == sorted([python, "pip", *wanted])
+
+
+def test_lock_pins_every_direct_dependency_with_hashes():
+    lock = (ROOT / "requirements.lock").read_text()
+    project = read_project()
+    for requirement in project["dependencies"] + project["optional-dependencies"]["test"]:
+        name = re.match(r"[\w-]+", requirement)[0]
+        assert re.search(rf"^{name}==[^\n]+\\\n +--hash=sha256:", lock, re.MULTILINE), name
+
+
+def test_no_file_names_a_host_to_fetch_from():
+    lock = (ROOT / "requirements.lock").read_text()
+    assert "://" not in lock
+    assert "--index" not in lock
+
+
+@pytest.mark.parametrize("name", APPS)
+def test_ground_truth_names_a_line_that_allocates_in_that_function(name):
+    truth = json.loads((ROOT / "leaky_apps" / f"{name}.json").read_text())
+    assert truth["is_leak"] == bool(truth["leaks"])
+    for leak in truth["leaks"]:
+        lines = (ROOT / "leaky_apps" / leak["file"]).read_text().splitlines()
+        assert re.search(r"\b(m|c|re)alloc\(", lines[leak["line"] - 1])
+        above = "\n".join(lines[: leak["line"]])
+        assert re.findall(r"^\S.*\b(\w+)\(.*\)$", above, re.MULTILINE)[-1] == leak["function"]
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("notebooks/*.ipynb")), ids=lambda path: path.stem)
+def test_notebooks_are_stored_without_outputs_and_with_one_title(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert all(not cell.outputs and cell.execution_count is None for cell in code)
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    assert len(re.findall(r"^# ", text, re.MULTILINE)) == 1
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["ruff", "check", "."],
+        ["ruff", "format", "--check", "."],
+        ["mypy"],
+        ["clang-format", "--dry-run", "-Werror", "leaky_apps/leaky.h"],
+        *(["clang-format", "--dry-run", "-Werror", f"leaky_apps/{name}.c"] for name in APPS),
+        ["clang-format", "--dry-run", "-Werror", "lablib/tracing/programs/heap.bpf.c"],
+    ],
+    ids=" ".join,
+)
+def test_linters_are_content(command):
+    tool = Path(sys.executable).with_name(command[0])
+    checked = subprocess.run([tool, *command[1:]], cwd=ROOT, capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
