@@ -1,0 +1,105 @@
+"""The study in a real container, looked at with Docker's own command line as well."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from lablib import study
+from lablib.apps import DEBUG_DIR, build_app
+from lablib.containers import MEMORY_CAP_BYTES, ContainerApp, copy_from_image
+from lablib.errors import DockerError
+
+pytestmark = pytest.mark.usefixtures("tracer_service")
+
+
+@pytest.fixture
+def docker(docker_runtime):
+    """Run Docker's own command against the engine that the lab uses; returns what it prints."""
+
+    def run(*words):
+        environment = {**os.environ, "DOCKER_HOST": docker_runtime.engine.host}
+        return subprocess.run(
+            ["docker", *words], env=environment, capture_output=True, check=True, timeout=60
+        ).stdout
+
+    return run
+
+
+def test_logs_exec_and_cp_work_and_the_cap_includes_swap(docker_runtime, docker, tmp_path):
+    with study.start_app(docker_runtime, "fib_leak", rate=100, name="lab-test") as app:
+        observation = study.observe(app, seconds=3)
+        assert docker("logs", "lab-test").decode().splitlines()[:3] == [
+            "2th => 1",
+            "3th => 2",
+            "4th => 3",
+        ]
+        assert docker("exec", "lab-test", "cat", "/app.c") == app.app.source.read_bytes()
+        docker("cp", "lab-test:/app", str(tmp_path / "app"))
+        assert (tmp_path / "app").read_bytes() == app.app.executable.read_bytes()
+        host = json.loads(docker("inspect", "lab-test"))[0]["HostConfig"]
+        assert (host["Memory"], host["MemorySwap"]) == (MEMORY_CAP_BYTES, MEMORY_CAP_BYTES)
+        assert owner_of(app.pid) == os.getuid()
+    top = observation.verdict.stacks[0]
+    truth = app.app.truth["leaks"][0]
+    frame = top.usage.frames[0]
+    assert (frame.function, frame.file, frame.line) == (
+        truth["function"],
+        truth["file"],
+        truth["line"],
+    )
+    assert top.kind == "leaking"
+    assert top.growth_bytes_per_s == pytest.approx(100 * 8192, rel=0.1)
+    assert top.usage.live_bytes == top.usage.live_blocks * 8192
+
+
+def owner_of(pid):
+    return os.stat(f"/proc/{pid}").st_uid
+
+
+def test_a_stripped_program_in_a_container_is_resolved_by_build_id(docker_runtime):
+    with study.start_app(docker_runtime, "fib_leak", 100, stripped=True, name="lab-test") as app:
+        observation = study.observe(app, seconds=2, debug_dirs=(DEBUG_DIR,))
+    frame = observation.verdict.stacks[0].usage.frames[0]
+    assert (frame.function, frame.file) == ("fibonacci", "fib_leak.c")
+
+
+def test_a_stripped_program_without_its_debug_file_says_unknown(docker_runtime):
+    with study.start_app(docker_runtime, "fib_leak", 100, stripped=True, name="lab-test") as app:
+        observation = study.observe(app, seconds=2)
+    frame = observation.verdict.stacks[0].usage.frames[0]
+    assert (frame.function, frame.line, frame.module) == (None, None, "app")
+
+
+def test_the_unstripped_program_comes_out_of_its_image(docker_runtime, tmp_path):
+    with study.start_app(docker_runtime, "fib_leak", 1, name="lab-test"):
+        path = copy_from_image(
+            docker_runtime.engine, "memory-leak-lab/fib_leak:latest", "/app", tmp_path
+        )
+    assert path.read_bytes() == build_app("fib_leak").executable.read_bytes()
+
+
+def test_a_container_of_somebody_elses_is_left_alone(docker_runtime):
+    client = docker_runtime.engine.client
+    app = build_app("fib_leak")
+    with study.start_app(docker_runtime, "fib_leak", 1, name="lab-test"):
+        foreign = client.containers.create("memory-leak-lab/fib_leak:latest", name="lab-foreign",
+                                           labels={"memory-leak-lab": "-1"})  # fmt: skip
+    try:
+        with pytest.raises(DockerError, match="not this lab's"):
+            ContainerApp(
+                docker_runtime.engine, app, "memory-leak-lab/fib_leak:latest", 1, "lab-foreign"
+            )
+        assert client.containers.get("lab-foreign").id == foreign.id
+    finally:
+        foreign.remove(force=True)
+
+
+def test_nothing_of_a_study_is_left(docker_runtime):
+    with study.start_app(docker_runtime, "fib_leak", 1, name="lab-test") as app:
+        pid = app.pid
+    assert not Path(f"/proc/{pid}").exists()
+    names = {c.name for c in docker_runtime.engine.client.containers.list(all=True)}
+    assert "lab-test" not in names

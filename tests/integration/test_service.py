@@ -1,0 +1,177 @@
+"""The service decides who may trace whom, and outlives whatever its clients do."""
+
+import contextlib
+import os
+import pwd
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from lablib.apps import LocalApp, build_app
+from lablib.errors import TargetError, TracerError
+from lablib.symbols import ProcessSymbols
+from lablib.tracing import client, control, protocol
+from lablib.tracing.client import Tracer
+
+pytestmark = pytest.mark.usefixtures("tracer_service")
+
+NOBODY = pwd.getpwnam("nobody").pw_uid
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user: needs root")
+
+
+@pytest.fixture
+def app():
+    with LocalApp(build_app("alloc_free"), rate=1000) as running:
+        yield running
+
+
+def ask_as_nobody(pid):
+    """Ask the service, as user nobody, to trace a process; return what it answers."""
+    script = (
+        "import os, socket, sys; sys.path.insert(0, sys.argv[1])\n"
+        "from lablib.tracing import protocol\n"
+        "connection = socket.socket(socket.AF_UNIX); connection.connect(sys.argv[2])\n"
+        "protocol.send(connection, {'operation': sys.argv[3], 'pid': int(sys.argv[4])})\n"
+        "print(protocol.receive(connection, 1 << 20, 1 << 20))\n"
+    )
+    root = str(Path(protocol.__file__).parents[2])
+
+    def ask(operation):
+        words = [root, str(protocol.socket_path()), operation, str(pid)]
+        return subprocess.run(
+            ["/usr/bin/python3", "-I", "-B", "-c", script, *words],
+            user=NOBODY,
+            capture_output=True,
+            text=True,
+            timeout=30,
+        ).stdout
+
+    return ask
+
+
+@needs_root
+def test_another_users_process_is_refused(app):
+    answer = ask_as_nobody(app.pid)("trace_heap")
+    assert "TargetError" in answer
+    assert f"process {app.pid} is not yours" in answer
+
+
+@needs_root
+def test_a_user_may_trace_a_process_of_their_own():
+    sleeper = subprocess.Popen(["sleep", "60"], user=NOBODY)
+    try:
+        assert "allocator" in ask_as_nobody(sleeper.pid)("trace_heap")
+    finally:
+        sleeper.kill()
+        sleeper.wait()
+
+
+@needs_root
+def test_only_root_and_the_owner_may_stop_it_or_run_memleak(app):
+    ask = ask_as_nobody(app.pid)
+    assert "may stop the tracer service" in ask("stop_service")
+    assert "may run memleak" in ask("run_memleak")
+    assert client.read_status()["fingerprint"] == protocol.service_fingerprint()
+
+
+def test_a_process_that_is_gone_is_a_sentence():
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    with pytest.raises(TargetError, match=f"no process {ended.pid}"):
+        Tracer(ended.pid, symbolizer=None)
+
+
+@pytest.mark.parametrize("pid", [0, -1, 1 << 40, None, "1", 1.5, True])
+def test_a_pid_that_is_none_is_refused(pid):
+    with (
+        contextlib.closing(client.connect()) as connection,
+        pytest.raises((TracerError, TargetError)),
+    ):
+        client._ask(connection, operation="trace_heap", pid=pid)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\0",
+        b"\xff" * 64,
+        struct.pack("!II", 10, 0) + b"not json!!",
+        b"GET / HTTP/1.1\r\n\r\n",
+    ],
+)
+def test_garbage_leaves_the_service_well(data):
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(protocol.socket_path()))
+        connection.sendall(data)
+    assert client.read_status()["pid"] > 0
+
+
+def test_another_version_is_refused_with_the_command_that_mends_it(monkeypatch):
+    monkeypatch.setattr(protocol, "service_fingerprint", lambda: "0" * 12)
+    with pytest.raises(TracerError, match=r"another version.*lab tracer stop"):
+        client.connect()
+    with pytest.raises(TracerError, match="another version"):
+        control.start_service()
+
+
+def count_sessions():
+    return len(psutil.Process(client.read_status()["pid"]).children())
+
+
+def await_no_sessions():
+    deadline = time.monotonic() + 20
+    while count_sessions() > 1 and time.monotonic() < deadline:  # one is the asking itself
+        time.sleep(0.1)
+    return count_sessions()
+
+
+def test_a_client_that_dies_takes_its_session_with_it(app):
+    script = (
+        "import sys, time; from lablib.tracing.client import Tracer\n"
+        "Tracer(int(sys.argv[1]), None); print('attached', flush=True); time.sleep(60)\n"
+    )
+    dying = subprocess.Popen(
+        [sys.executable, "-c", script, str(app.pid)], stdout=subprocess.PIPE, text=True
+    )
+    assert dying.stdout.readline() == "attached\n"
+    dying.kill()
+    dying.wait()
+    dying.stdout.close()
+    assert await_no_sessions() <= 1
+    assert psutil.Process(app.pid).is_running()
+
+
+def test_a_killed_target_leaves_its_last_snapshot(app):
+    symbols = ProcessSymbols(app.pid)
+    with contextlib.closing(symbols), Tracer(app.pid, symbols) as tracer:
+        app.release()
+        time.sleep(0.5)
+        os.kill(app.pid, signal.SIGKILL)
+        app.wait(5)
+        last = tracer.stop()
+    assert not last.is_running
+    assert last.events.allocations > 100
+    assert last.events.missed == 0
+    assert await_no_sessions() <= 1
+
+
+def test_two_sessions_on_one_process_agree(app):
+    symbols = ProcessSymbols(app.pid)
+    with (
+        contextlib.closing(symbols),
+        Tracer(app.pid, symbols) as first,
+        Tracer(app.pid, symbols) as second,
+    ):
+        app.release()
+        time.sleep(0.5)
+        os.kill(app.pid, signal.SIGKILL)
+        app.wait(5)
+        assert first.stop().events == second.stop().events
