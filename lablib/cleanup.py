@@ -9,7 +9,7 @@ import psutil
 
 from lablib.apps import BUILD_DIR
 from lablib.containers import find_engine, remove_leftovers, stop_own_engine
-from lablib.errors import DockerError, TracerError
+from lablib.errors import DockerError, LabError, TracerError
 from lablib.tracing import client
 
 STOP_TIMEOUT_S = 10.0
@@ -18,21 +18,34 @@ STOP_TIMEOUT_S = 10.0
 def clean_up() -> list[str]:
     """Stop and remove this user's apps, containers, images, engine and tracer service.
 
-    Returns a line for each thing removed. An engine that is not the lab's own runs on.
+    Returns a line for each thing removed. An engine that is not the lab's own runs on. Every step
+    is taken even if another fails; the first failure is raised at the end.
     """
-    removed = _end_apps()
+    removed: list[str] = []
+    failures: list[LabError] = []
+    for step in (_end_apps, _remove_from_engine, _stop_service, _stop_engine):
+        try:
+            removed += step()
+        except LabError as error:
+            failures.append(error)
+    if failures:
+        raise failures[0]
+    return removed
+
+
+def _remove_from_engine() -> list[str]:
     try:
         engine = find_engine(may_start=False)
     except DockerError:
-        pass  # no engine, so there is nothing in one
-    else:
-        removed += remove_leftovers(engine)
+        return []  # no engine, so there is nothing in one
+    try:
+        return remove_leftovers(engine)
+    finally:
         engine.client.close()
-    if stop_own_engine():
-        removed.append("the lab's Docker engine and its data")
-    if _stop_service():
-        removed.append("the tracer service")
-    return removed
+
+
+def _stop_engine() -> list[str]:
+    return ["the lab's Docker engine and its data"] if stop_own_engine() else []
 
 
 def _end_apps() -> list[str]:
@@ -47,15 +60,15 @@ def _end_apps() -> list[str]:
     return [f"process {process.pid} ({executable})" for process, executable in ours]
 
 
-def _stop_service() -> bool:
+def _stop_service() -> list[str]:
     try:
         pid = int(client.read_status()["pid"])
         client.stop_service()
     except TracerError as error:
         if "does not run" in error.message:
-            return False
+            return []
         raise
     deadline = time.monotonic() + STOP_TIMEOUT_S
     while psutil.pid_exists(pid) and time.monotonic() < deadline:
         time.sleep(0.05)
-    return True
+    return ["the tracer service"]

@@ -337,6 +337,7 @@ def _show_source(console: Console, source: str, frames: tuple[Frame, ...]) -> No
                 line_numbers=True,
                 line_range=(max(1, frame.line - 4), frame.line + 6),
                 highlight_lines={frame.line},
+                word_wrap=True,
                 theme="ansi_dark",
                 background_color="default",
             )

@@ -58,7 +58,7 @@ class Service:
         self._listener.listen(64)
 
     def run(self) -> None:
-        """Serve until SIGTERM or SIGINT, then end every session and remove the socket."""
+        """Serve until SIGTERM or SIGINT, then end every session and remove socket and log."""
         signal.signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGINT, self._stop)
         while not self._is_stopping:
@@ -69,6 +69,10 @@ class Service:
         self._end_all_workers()
         self._listener.close()
         self._path.unlink(missing_ok=True)
+        if self._path.parent == protocol.RUN_DIR:
+            self._path.with_suffix(".log").unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self._path.parent.rmdir()  # unless the lab's engine still lives there
 
     def _stop(self, *_: object) -> None:
         self._is_stopping = True
