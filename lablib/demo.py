@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import difflib
-import fcntl
 import os
+import socket
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -142,22 +142,15 @@ def _save_figure(figure: Figure, path: Path) -> Path:
 
 @contextlib.contextmanager
 def _only_one_demo() -> Iterator[None]:
-    path = Path(tempfile.gettempdir()) / f"memory-leak-lab-{os.getuid()}.lock"
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise LabError(f"{path} can't be made ({error.strerror})", "free some space") from None
-    with os.fdopen(descriptor, "r+") as lock:
+    """Hold a name that the kernel gives to one process at a time, and takes back at its end."""
+    name = f"\0memory-leak-lab-demo-{os.getuid()}"
+    with socket.socket(socket.AF_UNIX) as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock.bind(name)
         except OSError:
             raise LabError(
-                f"another demo of yours is running (process {lock.read().strip() or 'unknown'})",
-                "wait for it, or end it with Ctrl-C",
+                "another demo of yours is running", "wait for it, or end it with Ctrl-C"
             ) from None
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
         yield
 
 

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from lablib.records import HeapTrace, VmstatSample
 
 MIB = 1 << 20
+MIN_SPAN_MIB = 2
 
 # Okabe and Ito's palette, told apart with any colour vision; each line has a marker of its own too.
 _STYLES: dict[str, dict[str, Any]] = {
@@ -25,8 +26,8 @@ _STYLES: dict[str, dict[str, Any]] = {
 def plot_vmstat(samples: Sequence[VmstatSample], title: str = "") -> tuple[Figure, str]:
     """Return a figure of free, buff, cache and the watched process's RSS, and its text description.
 
-    Four strips over one time axis in seconds; each shows the change in MiB since the first sample,
-    on one common scale, so that what moves and what doesn't is seen at once.
+    Four strips over one time axis in seconds, each with the change in MiB since the first sample on
+    a scale of its own, which spans 2 MiB at least: smaller changes are not blown up.
     """
     series: dict[str, list[int | None]] = {
         "free": [sample.free_bytes for sample in samples],
@@ -35,13 +36,15 @@ def plot_vmstat(samples: Sequence[VmstatSample], title: str = "") -> tuple[Figur
         "RSS": [sample.rss_bytes for sample in samples],
     }
     figure = Figure(figsize=(8, 6), layout="constrained")
-    strips = figure.subplots(len(series), 1, sharex=True, sharey=True)
+    strips = figure.subplots(len(series), 1, sharex=True)
     sentences = []
     for axes, (name, values) in zip(strips, series.items(), strict=True):
         known = [(s.elapsed_s, v) for s, v in zip(samples, values, strict=True) if v is not None]
         changes = [(value - known[0][1]) / MIB for _, value in known]
         axes.plot([at for at, _ in known], changes, markersize=4, label=name, **_STYLES[name])
         axes.axhline(0, color="0.7", linewidth=0.8)
+        low, high = axes.get_ylim()
+        axes.set_ylim(min(low, -MIN_SPAN_MIB / 2), max(high, MIN_SPAN_MIB / 2))
         axes.set_ylabel(f"{name}\n(MiB)")
         axes.grid(alpha=0.3)
         if known:

@@ -115,11 +115,13 @@ def observe(
         closing(ProcessSymbols(app.pid, debug_dirs)) as symbols,
         Tracer(app.pid, symbols) as tracer,
     ):
+        tracer.snapshot()  # the first one costs memory; vmstat shall not see that as the app's
         with _VmstatThread(app.pid) as vmstat:
             app.release()
             for snapshot in tracer.sample(seconds, interval_s):
                 on_snapshot(snapshot)
-        return Observation(tracer.trace, judge_trace(tracer.trace), tuple(vmstat.samples))
+        samples = tuple(sample for sample in vmstat.samples if sample.elapsed_s < seconds)
+        return Observation(tracer.trace, judge_trace(tracer.trace), samples)
 
 
 @dataclass

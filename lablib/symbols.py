@@ -19,7 +19,6 @@ from symbolic.debuginfo import Archive, Object
 from symbolic.exceptions import SymbolicError
 from symbolic.symcache import SourceLocation
 
-from lablib.errors import TargetError
 from lablib.records import Frame
 
 SYSTEM_DEBUG_DIR = Path("/usr/lib/debug")
@@ -105,15 +104,15 @@ class ProcessSymbols:
         """Open the files that process `pid` has mapped as code.
 
         `debug_dirs` are folders with debug files (.build-id/xx/yyyy.debug) or with unstripped
-        copies at the target's own paths. Raises `TargetError` if the process can't be read.
+        copies at the target's own paths. A process that can't be read gives no symbols: whether
+        it may be traced is for the tracer to say.
         """
         self._pid = pid
         self._debug_dirs = tuple(debug_dirs)
         self._mappings: list[Mapping] = []
         self._fd_by_file: dict[tuple[int, str], int | None] = {}
         self._symbols_by_file: dict[tuple[int, str], ElfSymbols | None] = {}
-        if not self._read_mappings():
-            raise TargetError(f"the memory map of process {pid} can't be read")
+        self._read_mappings()
 
     def close(self) -> None:
         """Close the mapped files."""

@@ -61,6 +61,8 @@ def _server_command(checkout: Path, port: int | None) -> list[str]:
         *(sys.executable, "-m", "jupyterlab"),
         f"--ServerApp.root_dir={checkout}",
         "--LabApp.default_url=/lab/tree/notebooks",
+        "--LabApp.news_url=None",  # nothing is fetched, so nothing has to be asked
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
         *([f"--ServerApp.port={port}", "--ServerApp.port_retries=0"] if port else []),
         *([] if has_screen else ["--no-browser"]),
         *(["--allow-root"] if os.geteuid() == 0 else []),
