@@ -135,7 +135,8 @@ class Tracer:
     def _decode_stacks(self, payload: bytes, count: int, now_ns: int) -> list[StackUsage]:
         """Return a record per stack, those that resolve to the same frames added together."""
         fields = len(protocol.STACK_FIELDS)
-        rows = np.frombuffer(payload, dtype=np.uint64).reshape(count, -1)
+        words = fields + int(self._description["max_frames"])
+        rows = np.frombuffer(payload, dtype=np.uint64).reshape(count, words)
         totals: dict[tuple[tuple[Frame, ...], bool], list[int]] = {}
         for row in rows:
             allocated_bytes, allocated, freed_bytes, freed, born_ns, depth = row[:fields].tolist()

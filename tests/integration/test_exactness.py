@@ -1,7 +1,13 @@
 """Known workloads, exact answers: every assertion is to the byte."""
 
+from contextlib import closing
+
 import pytest
 from workload import PROGRAMS, build_workload, from_function, trace_to_the_end
+
+from lablib.apps import LocalApp, build_app
+from lablib.symbols import ProcessSymbols
+from lablib.tracing.client import Tracer
 
 pytestmark = pytest.mark.usefixtures("tracer_service")
 
@@ -76,3 +82,13 @@ def test_age_is_that_of_the_live_blocks(tmp_path):
     snapshot = trace("big_malloc", tmp_path)
     ages = [s.mean_age_s for s in snapshot.stacks if s.live_blocks]
     assert all(0 < age < 60 for age in ages)
+
+
+def test_before_the_first_allocation_there_is_nothing(tmp_path):
+    with (
+        LocalApp(build_app("alloc_free"), rate=1) as app,
+        closing(ProcessSymbols(app.pid)) as symbols,
+        Tracer(app.pid, symbols) as tracer,
+    ):
+        snapshot = tracer.snapshot()
+    assert (snapshot.stacks, snapshot.live_bytes, snapshot.events.allocations) == ((), 0, 0)
