@@ -92,8 +92,8 @@ def stop_own_engine() -> bool:
         # what a killed engine left mounted, the innermost first
         awk -v a="$1" -v b="$2" 'index($5, a) == 1 || index($5, b) == 1 { print $5 }' \
             /proc/self/mountinfo | sort -r | while read -r place; do umount "$place"; done
-        rm -rf --one-file-system "$1" "$1.log" "$2"
-        rmdir --ignore-fail-on-non-empty "${1%/*}" "${2%/*}"
+        rm -rf --one-file-system "$1" "$1.log" "$2" || exit
+        rmdir "${1%/*}" "${2%/*}" 2>/dev/null || true # another user's engine may be in there
     """
     _run_as_root(script, str(folder), str(data))
     return True
