@@ -212,7 +212,7 @@ def connect() -> socket.socket:
         raise TracerError(
             f"the tracer service that runs is of another version ({status['fingerprint']}, "
             f"this is {protocol.service_fingerprint()})",
-            "run: ./lab tracer stop, then ./lab tracer start",
+            "run: ./lab tracer stop && ./lab tracer start",
         )
     return _open_connection()
 

@@ -1,0 +1,113 @@
+"""The command itself: sets up, says why it can't, opens the workbook, examines the machine."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import psutil
+import pytest
+
+import lablib
+
+ROOT = Path(__file__).parents[2]
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="takes the network away: needs root")
+
+
+@pytest.fixture
+def bare_checkout(tmp_path):
+    """What ./lab needs to set up, in a folder with a space in its name, and nothing set up."""
+    checkout = tmp_path / "a checkout"
+    checkout.mkdir()
+    for name in ("lab", "requirements.lock"):
+        shutil.copy(ROOT / name, checkout)
+    return checkout
+
+
+def run(*command, **options):
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, **options)
+
+
+def test_it_runs_from_anywhere_and_through_a_link(tmp_path):
+    (tmp_path / "link").symlink_to(ROOT / "lab")
+    ran = run(tmp_path / "link", "--no-system", "version", cwd=tmp_path)
+    assert (ran.returncode, ran.stdout) == (0, f"{lablib.__version__}\n")
+
+
+def test_a_second_start_installs_nothing():
+    before = (ROOT / ".lab" / "ready").stat().st_mtime_ns
+    assert run(ROOT / "lab", "--no-system", "version").stderr == ""
+    assert (ROOT / ".lab" / "ready").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("verb", ["clean", "help"])
+def test_clean_and_help_set_nothing_up(bare_checkout, verb):
+    ran = run(bare_checkout / "lab", verb)
+    assert ran.returncode == 0
+    assert "./lab demo" in ran.stdout
+    assert not (bare_checkout / ".venv").exists()
+
+
+@needs_root
+def test_without_a_network_the_set_up_says_so(bare_checkout):
+    ran = run("unshare", "--net", bare_checkout / "lab", "--no-system", "version")
+    assert ran.returncode == 2
+    assert "the network can not be reached" in ran.stderr.splitlines()[-1]
+    assert not (bare_checkout / ".lab" / "ready").exists()
+
+
+@needs_root
+def test_on_a_full_disk_the_set_up_says_so(bare_checkout):
+    script = (
+        'mount -t tmpfs -o size=4m tmpfs "$2" && cp "$1"/* "$2" 2>/dev/null; '
+        '"$2/lab" --no-system version'
+    )
+    disk = bare_checkout / "disk"
+    disk.mkdir()
+    ran = run("unshare", "--mount", "sh", "-c", script, "sh", bare_checkout, disk)
+    assert ran.returncode == 2
+    assert "the disk is full" in ran.stderr.splitlines()[-1]
+
+
+def test_the_doctor_tries_everything_and_leaves_nothing():
+    ran = run(sys.executable, "-m", "lablib", "doctor", "--json")
+    found = {row["name"]: row for row in json.loads(ran.stdout)}
+    assert {"compiler", "vmstat", "ebpf", "memleak", "docker", "cgroup", "swap"} <= set(found)
+    assert all(row["reason"] for row in found.values())
+    assert all(row["fix"] for row in found.values() if not row["works"])
+    assert ran.returncode == (0 if all(row["works"] for row in found.values()) else 1)
+    assert "/.lab/swap-" not in Path("/proc/swaps").read_text()
+    assert not list((ROOT / ".lab").glob("swap-*"))
+
+
+def test_the_workbook_opens_with_its_token_only_and_ends_on_sigterm():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    workbook = subprocess.Popen(
+        [sys.executable, "-m", "lablib", "--port", str(port)], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        address = next(
+            match[0] for line in workbook.stdout if (match := re.search(r"http://\S+", line))
+        )
+        assert "/lab/tree/notebooks?token=" in address
+        assert urllib.request.urlopen(address, timeout=30).status == 200
+        contents = f"http://localhost:{port}/api/contents"
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            urllib.request.urlopen(contents, timeout=30)
+        children = psutil.Process(workbook.pid).children(recursive=True)
+    finally:
+        workbook.send_signal(signal.SIGTERM)
+        workbook.wait(30)
+        workbook.stdout.close()
+    time.sleep(0.5)
+    assert not [child for child in children if child.is_running()]
