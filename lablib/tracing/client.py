@@ -37,7 +37,7 @@ from lablib.tracing.memleak import parse_memleak
 SOURCE = "ebpf"
 
 CONNECT_TIMEOUT_S = 30.0
-"""How long the service may take to answer; compiling its program takes it about two seconds."""
+"""How long the service may take to answer a request."""
 
 
 class Symbolizer(Protocol):

@@ -1,7 +1,7 @@
-"""Reading a BPF hash map in one system call, into packed arrays.
+"""BPF maps by the kernel's own system call: make one like another, read one in a single call.
 
-bcc's own way makes a Python object for each entry, and its batch functions are missing from the
-older releases that we support.
+bcc's own way of reading makes a Python object for each entry, and its batch functions are missing
+from the older releases that we support.
 """
 
 from __future__ import annotations
@@ -11,12 +11,50 @@ import errno
 import os
 import platform
 
-_BPF_MAP_LOOKUP_BATCH = 24  # enum bpf_cmd; Linux 5.6
+# enum bpf_cmd, in the kernel's uapi/linux/bpf.h
+_BPF_MAP_CREATE = 0
+_BPF_OBJ_GET_INFO_BY_FD = 15
+_BPF_MAP_LOOKUP_BATCH = 24  # Linux 5.6
 _BPF_SYSCALL = {"x86_64": 321, "aarch64": 280}
 
 
+class MapShape(ctypes.Structure):
+    """The start of `struct bpf_map_info`: all that it takes to make an empty map like another."""
+
+    _fields_ = (
+        ("type", ctypes.c_uint32),
+        ("id", ctypes.c_uint32),
+        ("key_size", ctypes.c_uint32),
+        ("value_size", ctypes.c_uint32),
+        ("max_entries", ctypes.c_uint32),
+        ("map_flags", ctypes.c_uint32),
+    )
+
+
+class _InfoAttributes(ctypes.Structure):
+    """The `info` member of `union bpf_attr`."""
+
+    _fields_ = (
+        ("bpf_fd", ctypes.c_uint32),
+        ("info_len", ctypes.c_uint32),
+        ("info", ctypes.c_uint64),
+    )
+
+
+class _CreateAttributes(ctypes.Structure):
+    """The first members of `union bpf_attr` for BPF_MAP_CREATE."""
+
+    _fields_ = (
+        ("map_type", ctypes.c_uint32),
+        ("key_size", ctypes.c_uint32),
+        ("value_size", ctypes.c_uint32),
+        ("max_entries", ctypes.c_uint32),
+        ("map_flags", ctypes.c_uint32),
+    )
+
+
 class _BatchAttributes(ctypes.Structure):
-    """The `batch` member of `union bpf_attr`, from the kernel's uapi/linux/bpf.h."""
+    """The `batch` member of `union bpf_attr`."""
 
     _fields_ = (
         ("in_batch", ctypes.c_uint64),
@@ -47,14 +85,42 @@ def read_hash_map(
         count=max_entries,
         map_fd=map_fd,
     )
+    try:
+        _bpf(_BPF_MAP_LOOKUP_BATCH, attributes)
+    except OSError as error:
+        if error.errno != errno.ENOENT:  # ENOENT: that was all of it
+            raise
+    return attributes.count, ctypes.string_at(values, attributes.count * value_bytes)
+
+
+def read_map_shape(map_fd: int) -> MapShape:
+    """Return the type and the sizes of a map; raises `OSError`."""
+    shape = MapShape()
+    _bpf(
+        _BPF_OBJ_GET_INFO_BY_FD,
+        _InfoAttributes(map_fd, ctypes.sizeof(shape), ctypes.addressof(shape)),
+    )
+    return shape
+
+
+def create_map(shape: MapShape) -> int:
+    """Return the descriptor of a new, empty map; raises `OSError`."""
+    return _bpf(
+        _BPF_MAP_CREATE,
+        _CreateAttributes(
+            shape.type, shape.key_size, shape.value_size, shape.max_entries, shape.map_flags
+        ),
+    )
+
+
+def _bpf(command: int, attributes: ctypes.Structure) -> int:
     libc = ctypes.CDLL(None, use_errno=True)
     result = libc.syscall(
         ctypes.c_long(_BPF_SYSCALL[platform.machine()]),
-        ctypes.c_int(_BPF_MAP_LOOKUP_BATCH),
+        ctypes.c_int(command),
         ctypes.byref(attributes),
         ctypes.c_uint(ctypes.sizeof(attributes)),
     )
-    if result != 0 and ctypes.get_errno() != errno.ENOENT:  # ENOENT: that was all of it
+    if result < 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-    size_bytes = attributes.count * value_bytes
-    return attributes.count, ctypes.string_at(values, size_bytes)
+    return int(result)

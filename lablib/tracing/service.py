@@ -44,8 +44,9 @@ _PR_SET_PDEATHSIG = 1
 class Service:
     """The listening socket, and the processes that serve its connections."""
 
-    def __init__(self, path: Path, owner_uid: int) -> None:
+    def __init__(self, path: Path, owner_uid: int, program: HeapProgram) -> None:
         """Listen on `path`; `owner_uid` is the user who had the service started."""
+        self._program = program
         self._path = path
         self._owner_uid = owner_uid
         self._uid_by_worker: dict[int, int] = {}
@@ -110,7 +111,7 @@ class Service:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
             self._listener.close()
-            serve_connection(connection, uid, self._owner_uid)
+            serve_connection(connection, uid, self._owner_uid, self._program)
             status = 0
         except (BrokenPipeError, ConnectionResetError):
             status = 0  # the client is gone, and with it this session
@@ -136,7 +137,9 @@ class Service:
             time.sleep(0.02)
 
 
-def serve_connection(connection: socket.socket, caller_uid: int, owner_uid: int) -> None:
+def serve_connection(
+    connection: socket.socket, caller_uid: int, owner_uid: int, program: HeapProgram
+) -> None:
     """Serve one client from its first request to its last; errors go to the client as records."""
     connection.settimeout(REQUEST_TIMEOUT_S)
     try:
@@ -144,7 +147,7 @@ def serve_connection(connection: socket.socket, caller_uid: int, owner_uid: int)
         if message is None:
             return
         connection.settimeout(None)
-        _serve_request(connection, message[0], caller_uid, owner_uid)
+        _serve_request(connection, message[0], caller_uid, owner_uid, program)
     except LabError as error:
         _send_error(connection, error)
     except TimeoutError:
@@ -152,7 +155,11 @@ def serve_connection(connection: socket.socket, caller_uid: int, owner_uid: int)
 
 
 def _serve_request(
-    connection: socket.socket, request: dict[str, Any], caller_uid: int, owner_uid: int
+    connection: socket.socket,
+    request: dict[str, Any],
+    caller_uid: int,
+    owner_uid: int,
+    program: HeapProgram,
 ) -> None:
     operation = request.get("operation")
     if operation == "status":
@@ -162,7 +169,7 @@ def _serve_request(
         os.kill(os.getppid(), signal.SIGTERM)
         protocol.send(connection, {})
     elif operation == "trace_heap":
-        _serve_heap_session(connection, request, caller_uid)
+        _serve_heap_session(connection, request, caller_uid, program)
     elif operation == "run_memleak":
         _require_owner(
             caller_uid, owner_uid, "run memleak, which reads a program's symbols with root's rights"
@@ -174,10 +181,10 @@ def _serve_request(
 
 
 def _serve_heap_session(
-    connection: socket.socket, request: dict[str, Any], caller_uid: int
+    connection: socket.socket, request: dict[str, Any], caller_uid: int, program: HeapProgram
 ) -> None:
     with contextlib.closing(Target(_read_pid(request), caller_uid)) as target:
-        session = HeapSession(HeapProgram(), target)
+        session = HeapSession(program, target)
         protocol.send(connection, session.description)
         while (message := protocol.receive(connection)) is not None:
             is_final = message[0].get("operation") == "stop"
@@ -228,10 +235,8 @@ def main() -> None:
     try:
         if os.geteuid() != 0:
             raise TracerError("the tracer service must run as root", "run: ./lab tracer start")
-        import bcc  # noqa: F401  loaded once here, so that each session starts with it
-
         enter_private_mounts()
-        Service(options.socket, options.owner_uid).run()
+        Service(options.socket, options.owner_uid, HeapProgram()).run()
     except LabError as error:
         sys.exit(f"lab-tracer: {error}")
     except ImportError as error:

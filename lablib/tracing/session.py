@@ -13,12 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from lablib.errors import TracerError
-from lablib.tracing.maps import read_hash_map
+from lablib.tracing.maps import create_map, read_hash_map, read_map_shape
 from lablib.tracing.permission import Target
 from lablib.tracing.probes import Allocator, find_allocator
 from lablib.tracing.protocol import COUNTERS, STACK_FIELDS
 
 PROGRAM = Path(__file__).parent / "programs" / "heap.bpf.c"
+
+MAPS = ("window_is_open", "counters", "blank_call", "calls", "stacks", "blocks")
+"""All tables of heap.bpf.c, by name."""
 
 MAX_FRAMES = 64
 MAX_STACKS = 16 * 1024
@@ -30,10 +33,15 @@ _NO_FILE_OFFSET = 0  # no semaphore to count up
 
 
 class HeapProgram:
-    """heap.bpf.c, compiled and loaded, not yet attached to anything."""
+    """heap.bpf.c, compiled once by the service, and made into maps and probes by each session.
+
+    The compiled code refers to its maps by the numbers of file descriptors. The service keeps these
+    numbers, on /dev/null; a session, which is a process of its own, puts new maps there before it
+    loads the code. So no session waits for the compiler, and none sees another's maps.
+    """
 
     def __init__(self) -> None:
-        """Compile the program; takes about two seconds of one core."""
+        """Compile the program; takes about two seconds of one core. Raises `TracerError`."""
         import bcc  # the distribution's, in the service only
 
         self._libbcc = bcc.libbcc.lib
@@ -48,11 +56,31 @@ class HeapProgram:
         except Exception as error:  # bcc raises bare Exception
             raise TracerError(
                 f"this kernel did not take the tracer's program ({error})",
-                "see ./lab doctor, and the service's log that ./lab tracer status names",
+                "see ./lab doctor",
+            ) from None
+        self._shapes = {
+            self._bpf[name].map_fd: read_map_shape(self._bpf[name].map_fd) for name in MAPS
+        }
+        with open(os.devnull, "rb") as nothing:
+            for descriptor in self._shapes:
+                os.dup2(nothing.fileno(), descriptor, inheritable=False)
+
+    def make_maps(self) -> None:
+        """Give this process, a session's, maps of its own; raises `TracerError`."""
+        try:
+            for descriptor, shape in self._shapes.items():
+                created = create_map(shape)
+                os.dup2(created, descriptor, inheritable=False)
+                os.close(created)
+        except OSError as error:
+            raise TracerError(
+                f"the kernel gave no memory for the tracer's tables ({error.strerror})",
+                "end other tracing sessions",
             ) from None
 
     def attach(self, allocator: Allocator, pid: int) -> None:
         """Put the probes into one process and open the window in which events count."""
+        self._bpf.attach_raw_tracepoint("sched_process_exit", "on_thread_exit")
         path = f"/proc/self/fd/{allocator.file_descriptor}".encode()
         for number, site in enumerate(allocator.sites):
             kind = _URETPROBE if site.is_return else _UPROBE
@@ -100,6 +128,7 @@ class HeapSession:
         """Find the target's allocator and attach; raises `TargetError` or `TracerError`."""
         self._program = program
         self._target = target
+        program.make_maps()
         allocator = find_allocator(target.pid)
         try:
             program.attach(allocator, target.pid)

@@ -377,7 +377,7 @@ int on_free(struct pt_regs *ctx)
 }
 
 /* A thread that is gone leaves no state behind. */
-RAW_TRACEPOINT_PROBE(sched_process_exit)
+int on_thread_exit(struct bpf_raw_tracepoint_args *ctx)
 {
 	u32 thread = bpf_get_current_pid_tgid();
 	calls.delete(&thread);
