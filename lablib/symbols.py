@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import bisect
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,8 @@ from lablib.records import Frame
 SYSTEM_DEBUG_DIR = Path("/usr/lib/debug")
 
 _OUTERMOST = {"_start", "__libc_start_main", "__libc_start_call_main", "start_thread", "clone3"}
+# What gcc appends to the name of a changed copy of a function: nobody finds it in the source.
+_CLONE_SUFFIX = re.compile(r"(\.(isra|constprop|part|cold|lto_priv)(\.\d+)*)+$")
 _NOT_A_SYMBOL = 0xFFFFFFFF  # symbolic's sym_addr for a function that was inlined
 
 
@@ -46,7 +49,7 @@ class Mapping:
 def parse_mappings(maps_text: str) -> list[Mapping]:
     """Return the executable file mappings in the text of a /proc/PID/maps, by address."""
     mappings = []
-    for line in maps_text.splitlines():
+    for line in filter(None, maps_text.split("\n")):
         span, permissions, offset, _, inode, *path = line.split(None, 5)
         if "x" in permissions and path and path[0].startswith("/"):
             start, end = (int(part, 16) for part in span.split("-"))
@@ -228,7 +231,7 @@ def _make_frames(found: Sequence[SourceLocation], relative: int, module: str) ->
     start = next((loc.sym_addr for loc in reversed(found) if loc.sym_addr != _NOT_A_SYMBOL), None)
     return [
         Frame(
-            function=location.symbol or None,
+            function=_CLONE_SUFFIX.sub("", location.symbol) or None,
             module=module,
             offset=relative - start if start is not None else relative,
             file=Path(location.full_path).name if location.full_path else None,

@@ -1,6 +1,6 @@
 """The notebook's side of the tracer: ask the service, get records.
 
-    with Tracer.attach(pid, symbolizer) as tracer:
+    with Tracer(pid, symbolizer) as tracer:
         snapshot = tracer.snapshot()
 
 Symbols are resolved here, by the ordinary user, from the target's own mapped files.
@@ -36,8 +36,8 @@ from lablib.tracing.memleak import parse_memleak
 
 SOURCE = "ebpf"
 
-CONNECT_TIMEOUT_S = 30.0
-"""How long the service may take to answer a request."""
+REPLY_TIMEOUT_S = 90.0
+"""How long the service may take for one answer; a run of memleak takes longest."""
 
 
 class Symbolizer(Protocol):
@@ -240,14 +240,22 @@ def read_command(pid: int) -> str:
 
 def _open_connection() -> socket.socket:
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    connection.settimeout(CONNECT_TIMEOUT_S)
-    try:
-        connection.connect(str(protocol.socket_path()))
-    except OSError:
-        connection.close()
-        raise TracerError("the tracer service does not run", "run: ./lab tracer start") from None
-    connection.settimeout(None)
-    return connection
+    connection.settimeout(REPLY_TIMEOUT_S)
+    deadline = time.monotonic() + REPLY_TIMEOUT_S
+    while True:
+        try:
+            connection.connect(str(protocol.socket_path()))
+            return connection
+        except BlockingIOError:  # so many are asking that the kernel's queue is full
+            if time.monotonic() > deadline:
+                connection.close()
+                raise TracerError("the tracer service is too busy to answer") from None
+            time.sleep(0.05)
+        except OSError:
+            connection.close()
+            raise TracerError(
+                "the tracer service does not run", "run: ./lab tracer start"
+            ) from None
 
 
 def _ask(connection: socket.socket, **request: Any) -> protocol.Message:

@@ -44,7 +44,7 @@ def start_service() -> dict[str, Any]:
         *root_prefix("the tracer service"),
         "/bin/sh",
         "-c",
-        'mkdir -p "${1%/*}" && log=$1 && shift && exec setsid -f "$@" >"$log" 2>&1 </dev/null',
+        'mkdir -p -m 755 "${1%/*}"; log=$1; shift; exec setsid -f "$@" >"$log" 2>&1 </dev/null',
         "sh",
         str(log),
         *(SYSTEM_PYTHON, "-I", "-B", "-c", _BOOTSTRAP, str(_CHECKOUT)),

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import re
 from pathlib import Path
 
 from lablib.errors import ToolMissingError, TracerError
@@ -29,7 +30,9 @@ def enter_private_mounts() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     _check(libc.unshare(_CLONE_NEWNS), "making a mount namespace")
     _check(libc.mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE, None), "making mounts private")
-    if not any(TRACEFS_DIR.iterdir()):  # memleak wants it to take its probes out
+    if TRACEFS_DIR.is_dir() and not any(
+        TRACEFS_DIR.iterdir()
+    ):  # memleak wants it to take its probes out
         _check(libc.mount(b"tracefs", os.fsencode(TRACEFS_DIR), b"tracefs", 0, None), "tracefs")
     release = platform.release()
     if (MODULES_DIR / release / "build").exists() or Path("/sys/kernel/kheaders.tar.xz").exists():
@@ -48,23 +51,18 @@ def find_headers() -> tuple[Path, Path]:
     Debian splits them in two packages, of which the common one has the sources; elsewhere both
     are one folder. Raises `ToolMissingError` where there are none.
     """
-    builds = sorted(
-        path.parent.parent.parent
-        for path in HEADERS_DIR.glob("linux-headers-*/include/generated/autoconf.h")
-    )
+    configured = HEADERS_DIR.glob("linux-headers-*/include/generated/autoconf.h")
+    builds = [path.parents[2] for path in configured]
+    builds.sort(key=lambda path: [int(number) for number in re.findall(r"\d+", path.name)])
     if not builds:
         raise ToolMissingError(
             "bcc needs kernel headers and none are installed",
-            f"run: sudo apt-get install linux-headers-{_architecture()}",
+            "run: ./lab demo, which installs them",
         )
     build = builds[-1]
-    common = HEADERS_DIR / (build.name.rsplit("-", 1)[0] + "-common")
-    return build, common if common.is_dir() else build
-
-
-def _architecture() -> str:
-    machine = platform.machine()
-    return {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
+    version = re.sub(r"(linux-headers-[\d.+~-]*\d).*", r"\1", build.name)
+    commons = sorted(HEADERS_DIR.glob(f"{version}*-common*"), key=lambda path: len(path.name))
+    return build, commons[0] if commons else build
 
 
 def _check(result: int, what: str) -> None:

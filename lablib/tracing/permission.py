@@ -1,8 +1,10 @@
 """Who may trace whom: the one decision of the tracer service that is about trust.
 
-A caller may trace a process whose real, effective and saved user ids are all its own; root may
-trace every process. The caller's identity comes from the socket's peer credentials and the
-target's from the kernel, held by a pidfd: a process id that is reused in between is noticed.
+A caller may trace a process whose real, effective and saved user ids are all its own, and that
+the kernel calls dumpable: one that has gained rights by its file (setuid, setgid, capabilities) or
+that guards its secrets is not. Root may trace every process. The caller's identity comes from the
+socket's peer credentials and the target's from the kernel, held by a pidfd: a process id that is
+reused in between is noticed.
 """
 
 from __future__ import annotations
@@ -37,13 +39,22 @@ class Target:
             raise TargetError(
                 f"there is no process {pid}", "look for its number with: pgrep -a NAME"
             ) from None
+        self._caller_uid = caller_uid
         try:
-            _check_owner(pid, caller_uid)
-            if not self.is_running():
-                raise TargetError(f"process {pid} ended before it could be traced")
+            self.check()
         except BaseException:
             self.close()
             raise
+
+    def check(self) -> None:
+        """Raise `TargetError` unless the process is still there and its caller may trace it.
+
+        To be asked again once everything is attached: in between the process may have ended and
+        its number been reused, or it may have become another user's by exec.
+        """
+        _check_owner(self.pid, self._caller_uid)
+        if not self.is_running():
+            raise TargetError(f"process {self.pid} ended before it could be traced")
 
     def is_running(self) -> bool:
         """Return whether this very process, not another with its number, has not ended."""
@@ -57,12 +68,18 @@ class Target:
 def _check_owner(pid: int, caller_uid: int) -> None:
     try:
         status = Path(f"/proc/{pid}/status").read_text(errors="replace")
+        maps_owner = os.stat(f"/proc/{pid}/maps").st_uid  # root's where it is not dumpable
     except OSError:
         raise TargetError(f"process {pid} ended before it could be traced") from None
-    fields = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
+    fields = dict(line.split(":", 1) for line in status.split("\n") if ":" in line)
     owners = {int(uid) for uid in fields["Uid"].split()[:3]}
     if caller_uid != 0 and owners != {caller_uid}:
         raise TargetError(
             f"process {pid} is not yours: its user ids are {sorted(owners)}, yours is {caller_uid}",
             "trace one that you started yourself",
+        )
+    if caller_uid not in (0, maps_owner):
+        raise TargetError(
+            f"process {pid} runs with more rights than yours, or guards its memory",
+            "trace one without setuid, setgid or capabilities",
         )

@@ -31,6 +31,9 @@ ENTRY_PROGRAMS = {
 }
 """The allocator's functions, and the program in heap.bpf.c that runs at the entry of each."""
 
+MAX_SYMBOLS_BYTES = 16 << 20
+"""No C library's table of exported symbols comes near; a file made to waste our time may."""
+
 RETURN_PROGRAM = "on_return"
 """The program that runs when one of them, except free, returns."""
 
@@ -82,8 +85,8 @@ def find_allocator(pid: int) -> Allocator:
 def choose_sites(offsets: dict[str, int]) -> tuple[Site, ...]:
     """Return the probes for an allocator's functions, given their offsets in its file.
 
-    Two names of one address (glibc's memalign and aligned_alloc) are probed once. Return probes
-    come first and free's last, though the session's window keeps the order from mattering.
+    Two names of one address (glibc's memalign and aligned_alloc) are probed once. Their
+    order does not matter: nothing counts before the session's window opens.
     """
     by_offset = {offset: name for name, offset in sorted(offsets.items()) if name in ENTRY_PROGRAMS}
     allocating = {offset: name for offset, name in by_offset.items() if name != "free"}
@@ -105,7 +108,7 @@ def _read_mapped_files(pid: int) -> Iterator[tuple[str, str]]:
     """Yield (path as the process sees it, the kernel's link to it) for each file mapped as code."""
     seen = set()
     try:
-        lines = Path(f"/proc/{pid}/maps").read_text(errors="surrogateescape").splitlines()
+        lines = Path(f"/proc/{pid}/maps").read_text(errors="surrogateescape").split("\n")[:-1]
     except OSError:
         raise TargetError(f"process {pid} ended before it could be traced") from None
     for line in lines:
@@ -124,6 +127,10 @@ def _read_function_offsets(link: str) -> dict[str, int]:
             elf = ELFFile(file)
             symbols = elf.get_section_by_name(".dynsym")
             if not isinstance(symbols, SymbolTableSection):
+                return {}
+            size_bytes = symbols["sh_size"]
+            end = symbols["sh_offset"] + size_bytes
+            if size_bytes > MAX_SYMBOLS_BYTES or end > os.fstat(file.fileno()).st_size:
                 return {}
             found = {}
             for name in ENTRY_PROGRAMS:

@@ -69,7 +69,9 @@ def socket_path() -> Path:
 def service_fingerprint() -> str:
     """Return 12 hex digits that change whenever the tracer's code does (Python and C)."""
     digest = hashlib.sha256()
-    for path in sorted([*_TRACING_DIR.glob("*.py"), *_TRACING_DIR.glob("programs/*.c")]):
+    base = [_TRACING_DIR.parent / "errors.py", _TRACING_DIR.parent / "records.py"]
+    tracing = [*_TRACING_DIR.glob("*.py"), *_TRACING_DIR.glob("programs/*.c")]
+    for path in sorted(base + tracing):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:12]
 

@@ -12,8 +12,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import ctypes
+import fcntl
 import os
-import pwd
 import select
 import signal
 import socket
@@ -35,8 +35,8 @@ MAX_SESSIONS = 128
 
 MAX_SESSIONS_PER_USER = 32
 
-REQUEST_TIMEOUT_S = 10.0
-"""How long a new connection may take to say what it wants."""
+SET_UP_TIMEOUT_S = 20
+"""How long a connection may take to say what it wants and to get it; then its process is ended."""
 
 _PR_SET_PDEATHSIG = 1
 
@@ -51,7 +51,6 @@ class Service:
         self._owner_uid = owner_uid
         self._uid_by_worker: dict[int, int] = {}
         self._is_stopping = False
-        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listener.bind(str(path))
@@ -72,6 +71,7 @@ class Service:
         self._path.unlink(missing_ok=True)
         if self._path.parent == protocol.RUN_DIR:
             self._path.with_suffix(".log").unlink(missing_ok=True)
+            self._path.with_suffix(".lock").unlink(missing_ok=True)
             with contextlib.suppress(OSError):
                 self._path.parent.rmdir()  # unless the lab's engine still lives there
 
@@ -89,7 +89,11 @@ class Service:
             if refusal is not None:
                 _send_error(connection, refusal)
                 return
-            worker = os.fork()
+            try:
+                worker = os.fork()
+            except OSError as error:
+                _send_error(connection, TracerError(f"no process to serve you ({error.strerror})"))
+                return
             if worker == 0:
                 self._become_worker(connection, uid)
             self._uid_by_worker[worker] = uid
@@ -110,13 +114,16 @@ class Service:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(SET_UP_TIMEOUT_S)
             self._listener.close()
             serve_connection(connection, uid, self._owner_uid, self._program)
             status = 0
         except (BrokenPipeError, ConnectionResetError):
             status = 0  # the client is gone, and with it this session
-        except Exception as error:  # the log is the last place where this can be told
+        except Exception as error:  # nobody above can tell of it
             print(f"session of user {uid}: {type(error).__name__}: {error}", file=sys.stderr)
+            _send_error(connection, TracerError("the tracer service met an error of its own"))
         finally:
             os._exit(status)
 
@@ -141,17 +148,13 @@ def serve_connection(
     connection: socket.socket, caller_uid: int, owner_uid: int, program: HeapProgram
 ) -> None:
     """Serve one client from its first request to its last; errors go to the client as records."""
-    connection.settimeout(REQUEST_TIMEOUT_S)
     try:
         message = protocol.receive(connection)
         if message is None:
             return
-        connection.settimeout(None)
         _serve_request(connection, message[0], caller_uid, owner_uid, program)
     except LabError as error:
         _send_error(connection, error)
-    except TimeoutError:
-        _send_error(connection, TracerError("the tracer service got no request in time"))
 
 
 def _serve_request(
@@ -174,6 +177,7 @@ def _serve_request(
         _require_owner(
             caller_uid, owner_uid, "run memleak, which reads a program's symbols with root's rights"
         )
+        signal.alarm(0)  # memleak has its own time limit
         with contextlib.closing(Target(_read_pid(request), caller_uid)) as target:
             protocol.send(connection, run_memleak(connection, target, request))
     else:
@@ -185,6 +189,7 @@ def _serve_heap_session(
 ) -> None:
     with contextlib.closing(Target(_read_pid(request), caller_uid)) as target:
         session = HeapSession(program, target)
+        signal.alarm(0)
         protocol.send(connection, session.description)
         while (message := protocol.receive(connection)) is not None:
             is_final = message[0].get("operation") == "stop"
@@ -204,8 +209,10 @@ def _describe_service(owner_uid: int) -> dict[str, Any]:
 
 def _require_owner(caller_uid: int, owner_uid: int, what: str) -> None:
     if caller_uid not in (0, owner_uid):
-        name = pwd.getpwuid(owner_uid).pw_name
-        raise TracerError(f"only root and {name}, who started the tracer service, may {what}")
+        raise TracerError(
+            f"only root and the user who started the tracer service (id {owner_uid}) may {what}",
+            "ask them",
+        )
 
 
 def _read_pid(request: dict[str, Any]) -> int:
@@ -235,9 +242,16 @@ def main() -> None:
     try:
         if os.geteuid() != 0:
             raise TracerError("the tracer service must run as root", "run: ./lab tracer start")
+        lock = options.socket.with_suffix(".lock").open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return  # another one serves here already, or is about to
         enter_private_mounts()
         Service(options.socket, options.owner_uid, HeapProgram()).run()
     except LabError as error:
         sys.exit(f"lab-tracer: {error}")
     except ImportError as error:
         sys.exit(f"lab-tracer: {error.name} is missing; run: sudo apt-get install python3-bpfcc")
+    except Exception as error:  # the one who started us reads the last line of our log
+        sys.exit(f"lab-tracer: {type(error).__name__}: {error}")

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from lablib.errors import TracerError
+from lablib.errors import TargetError, TracerError
 from lablib.tracing.maps import create_map, read_hash_map, read_map_shape
 from lablib.tracing.permission import Target
 from lablib.tracing.probes import Allocator, find_allocator
@@ -20,7 +20,7 @@ from lablib.tracing.protocol import COUNTERS, STACK_FIELDS
 
 PROGRAM = Path(__file__).parent / "programs" / "heap.bpf.c"
 
-MAPS = ("window_is_open", "counters", "blank_call", "calls", "stacks", "blocks")
+MAPS = ("session", "fate", "counters", "blank_call", "calls", "stacks", "blocks")
 """All tables of heap.bpf.c, by name."""
 
 MAX_FRAMES = 64
@@ -29,7 +29,7 @@ MAX_BLOCKS = 2 * 1024 * 1024
 MAX_THREADS = 4 * 1024
 
 _UPROBE, _URETPROBE = 0, 1  # enum bpf_probe_attach_type of libbcc
-_NO_FILE_OFFSET = 0  # no semaphore to count up
+_NO_REFERENCE_COUNTER = 0
 
 
 class HeapProgram:
@@ -45,7 +45,10 @@ class HeapProgram:
         import bcc  # the distribution's, in the service only
 
         self._libbcc = bcc.libbcc.lib
+        namespace = os.stat("/proc/self/ns/pid")
         flags = [
+            f"-DPID_NAMESPACE_DEVICE={namespace.st_dev}",
+            f"-DPID_NAMESPACE_INODE={namespace.st_ino}U",
             f"-DMAX_FRAMES={MAX_FRAMES}",
             f"-DMAX_STACKS={MAX_STACKS}",
             f"-DMAX_BLOCKS={MAX_BLOCKS}",
@@ -78,16 +81,21 @@ class HeapProgram:
                 "end other tracing sessions",
             ) from None
 
-    def attach(self, allocator: Allocator, pid: int) -> None:
-        """Put the probes into one process and open the window in which events count."""
+    def watch(self, pid: int) -> None:
+        """Notice from now on when the process becomes another program or its threads end."""
+        self.write_session(is_open=False, pid=pid)
+        self._bpf.attach_raw_tracepoint("sched_process_exec", "on_exec")
         self._bpf.attach_raw_tracepoint("sched_process_exit", "on_thread_exit")
+
+    def attach(self, allocator: Allocator, pid: int) -> None:
+        """Put the probes into one process; events count only once the window is open."""
         path = f"/proc/self/fd/{allocator.file_descriptor}".encode()
         for number, site in enumerate(allocator.sites):
             kind = _URETPROBE if site.is_return else _UPROBE
             name = f"lab_{os.getpid()}_{number}".encode()
             program = self._bpf.load_func(site.program, self._bpf.KPROBE)
             descriptor = self._libbcc.bpf_attach_uprobe(
-                program.fd, kind, name, path, site.offset_bytes, pid, _NO_FILE_OFFSET
+                program.fd, kind, name, path, site.offset_bytes, pid, _NO_REFERENCE_COUNTER
             )
             if descriptor < 0:
                 raise TracerError(
@@ -95,11 +103,16 @@ class HeapProgram:
                     "if another bcc tool traces the same library, end it and try again; "
                     "else see ./lab doctor",
                 )
-        self._set_window(True)
 
-    def close_window(self) -> None:
-        """Stop counting; the totals stay as they are."""
-        self._set_window(False)
+    def write_session(self, is_open: bool, pid: int) -> None:
+        """Open or close the window in which the target's events count."""
+        table = self._bpf["session"]
+        table[ctypes.c_int(0)] = table.Leaf(int(is_open), pid)
+
+    def read_fate(self) -> tuple[bool, bool]:
+        """Return whether the target has become another program, and lost its first thread."""
+        fate = self._bpf["fate"][ctypes.c_int(0)]
+        return bool(fate.has_executed), bool(fate.leader_is_gone)
 
     def read_counters(self) -> dict[str, int]:
         """Return the event counters by name, summed over the processors."""
@@ -117,9 +130,6 @@ class HeapProgram:
         except OSError as error:
             raise TracerError(f"the kernel did not hand over its totals ({error})") from None
 
-    def _set_window(self, is_open: bool) -> None:
-        self._bpf["window_is_open"][ctypes.c_int(0)] = ctypes.c_uint32(int(is_open))
-
 
 class HeapSession:
     """Probes on one process's allocator, until this process ends."""
@@ -128,17 +138,23 @@ class HeapSession:
         """Find the target's allocator and attach; raises `TargetError` or `TracerError`."""
         self._program = program
         self._target = target
+        self._has_lost_leader = False
         program.make_maps()
+        program.watch(target.pid)
+        target.check()  # who it is now; an exec from here on is noticed
         allocator = find_allocator(target.pid)
         try:
             program.attach(allocator, target.pid)
         finally:
             os.close(allocator.file_descriptor)
+        target.check()  # that its number was not reused while we attached
+        program.write_session(is_open=True, pid=target.pid)
+        if program.read_fate()[0]:  # asked last: an exec from now on closes the window itself
+            raise TargetError(f"process {target.pid} became another program", "trace it again")
         self.description = {
             "opened_ns": time.monotonic_ns(),
             "allocator": allocator.path,
             "max_frames": MAX_FRAMES,
-            "limits": {"blocks": MAX_BLOCKS, "stacks": MAX_STACKS, "threads": MAX_THREADS},
         }
 
     def snapshot(self, final: bool) -> tuple[dict[str, Any], bytes]:
@@ -147,11 +163,16 @@ class HeapSession:
         `now_ns` is on the kernel's monotonic clock, the one that its blocks' birth times are on.
         """
         if final:
-            self._program.close_window()
+            self._program.write_session(is_open=False, pid=self._target.pid)
+        has_executed, leader_is_gone = self._program.read_fate()
         header: dict[str, Any] = {
             "now_ns": time.monotonic_ns(),
-            "is_running": self._target.is_running(),
+            "is_running": self._target.is_running() and not has_executed,
         }
+        # Without its first thread the kernel no longer knows the process as the one to probe.
+        self._has_lost_leader |= leader_is_gone and header["is_running"]
+        counters = self._program.read_counters()
+        counters["lost_first_thread_gone"] = int(self._has_lost_leader)
         count, rows = self._program.read_stacks()
-        header |= {"stacks": count, "counters": self._program.read_counters()}
+        header |= {"stacks": count, "counters": counters}
         return header, rows

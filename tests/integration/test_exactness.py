@@ -1,11 +1,15 @@
 """Known workloads, exact answers: every assertion is to the byte."""
 
+import signal
+import subprocess
+import time
 from contextlib import closing
 
 import pytest
 from workload import PROGRAMS, build_workload, from_function, trace_to_the_end
 
 from lablib.apps import LocalApp, build_app
+from lablib.release import wait_until_held
 from lablib.symbols import ProcessSymbols
 from lablib.tracing.client import Tracer
 
@@ -78,10 +82,35 @@ def test_a_caller_without_frame_pointers_is_still_named(tmp_path):
     assert usage.frames[0].function == "helper"
 
 
-def test_age_is_that_of_the_live_blocks(tmp_path):
-    snapshot = trace("big_malloc", tmp_path)
-    ages = [s.mean_age_s for s in snapshot.stacks if s.live_blocks]
-    assert all(0 < age < 60 for age in ages)
+def test_an_exec_ends_the_counting_with_what_was_there(tmp_path):
+    snapshot = trace("exec_self", tmp_path)
+    assert (snapshot.live_bytes, snapshot.live_blocks) == (100, 10)
+    assert not snapshot.is_running
+
+
+def test_what_happens_after_the_first_threads_end_is_not_passed_off_as_complete(tmp_path):
+    snapshot = trace_to_the_end(build_workload("first_thread_ends", tmp_path))
+    assert from_function(snapshot, "work")[1] in (500, 1000)
+    if from_function(snapshot, "work")[1] == 500:
+        assert snapshot.events.missed_by_reason == {"first_thread_gone": 1}
+
+
+def test_mean_age_is_that_of_the_live_blocks(tmp_path):
+    process = subprocess.Popen([build_workload("from_before", tmp_path), "--wait"])
+    try:
+        wait_until_held(process.pid)
+        with (
+            closing(ProcessSymbols(process.pid)) as symbols,
+            Tracer(process.pid, symbols) as tracer,
+        ):
+            process.send_signal(signal.SIGUSR1)
+            process.wait(10)
+            time.sleep(2)
+            age_s = tracer.stop().stacks[0].mean_age_s
+    finally:
+        process.kill()
+        process.wait()
+    assert 2 < age_s < 2.5
 
 
 def test_before_the_first_allocation_there_is_nothing(tmp_path):

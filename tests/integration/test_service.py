@@ -173,3 +173,78 @@ def test_two_sessions_on_one_process_agree(app):
         os.kill(app.pid, signal.SIGKILL)
         app.wait(5)
         assert first.stop().events == second.stop().events
+
+
+PRIVILEGED = """
+#include <stdlib.h>
+#include <stdio.h>
+#include <unistd.h>
+int main(int argc, char **argv)
+{
+	getchar();
+	if (argc > 1)
+		execv(argv[1], argv + 1);
+	for (int i = 0; i < 200; i++, usleep(20000))
+		if (!malloc(12345))
+			return 1;
+	return 0;
+}
+"""
+
+
+@pytest.fixture
+def programs(tmp_path):
+    """One program three times: plain, setuid root and setgid; where nobody may run them."""
+    for folder in [tmp_path, *tmp_path.parents[:3]]:
+        if folder != Path("/tmp"):
+            folder.chmod(0o755)
+    (tmp_path / "p.c").write_text(PRIVILEGED)
+    subprocess.run(["gcc", "-o", tmp_path / "plain", tmp_path / "p.c"], check=True)
+    for name, mode in (("setuid", 0o4755), ("setgid", 0o2755)):
+        (tmp_path / name).write_bytes((tmp_path / "plain").read_bytes())
+        (tmp_path / name).chmod(mode)
+    return tmp_path
+
+
+def start_as_nobody(*command):
+    return subprocess.Popen(
+        command, user=NOBODY, group=NOBODY, extra_groups=[], stdin=subprocess.PIPE
+    )
+
+
+@needs_root
+def test_a_program_with_more_rights_than_its_caller_is_refused(programs):
+    for name in ("setuid", "setgid"):
+        process = start_as_nobody(programs / name)
+        try:
+            time.sleep(0.2)
+            assert "TargetError" in ask_as_nobody(process.pid)("trace_heap"), name
+        finally:
+            process.kill()
+            process.communicate()
+
+
+@needs_root
+def test_becoming_a_setuid_program_ends_the_counting(programs):
+    process = start_as_nobody(programs / "plain", programs / "setuid")
+    try:
+        time.sleep(0.2)
+        with Tracer(process.pid, ProcessSymbols(process.pid)) as tracer:
+            process.stdin.write(b"\n\n")
+            process.stdin.flush()
+            time.sleep(0.5)
+            last = tracer.stop()
+    finally:
+        process.kill()
+        process.communicate()
+    assert not last.is_running
+    assert all(stack.live_bytes % 12345 for stack in last.stacks)
+
+
+def test_a_second_service_on_the_same_socket_leaves_the_first_alone():
+    before = client.read_status()["pid"]
+    command = [control.SYSTEM_PYTHON, "-I", "-B", "-c", control._BOOTSTRAP, control._CHECKOUT]
+    options = ["--socket", protocol.socket_path(), "--owner-uid", str(os.getuid())]
+    second = subprocess.run([*command, *options], capture_output=True, timeout=30)
+    assert second.returncode == 0
+    assert client.read_status()["pid"] == before

@@ -35,8 +35,10 @@ def trace_to_the_end(program: Path) -> HeapSnapshot:
             Tracer(process.pid, symbols) as tracer,
         ):
             process.send_signal(signal.SIGUSR1)
+            for _ in tracer.sample(60, interval_s=0.2):
+                pass
             assert process.wait(60) == 0
-            return tracer.stop()
+            return tracer.trace.snapshots[-1]
     finally:
         process.kill()
         process.wait()

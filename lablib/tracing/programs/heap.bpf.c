@@ -8,7 +8,8 @@
  * Live bytes are kept per stack as two totals that only grow (allocated, freed). A snapshot reads
  * those few totals; the table of blocks is never walked.
  *
- * Configured by -D: MAX_FRAMES, MAX_STACKS, MAX_BLOCKS, MAX_THREADS.
+ * Configured by -D: MAX_FRAMES, MAX_STACKS, MAX_BLOCKS, MAX_THREADS, and the service's pid
+ * namespace as PID_NAMESPACE_DEVICE and PID_NAMESPACE_INODE.
  */
 #include <linux/ptrace.h>
 
@@ -34,7 +35,7 @@ struct block {
 	u64 born_ns;
 };
 
-/* One row of a snapshot; protocol.py's STACK_ROW is this layout. */
+/* One row of a snapshot; protocol.py's STACK_FIELDS are its first words. */
 struct stack_usage {
 	u64 allocated_bytes;
 	u64 allocated_blocks;
@@ -59,7 +60,19 @@ struct call {
 	struct stack_usage fresh; /* counters stay 0; the first sight of a stack copies it */
 };
 
-BPF_TABLE("array", u32, u32, window_is_open, 1);
+struct session {
+	u32 is_open;
+	u32 target; /* process id, in the service's pid namespace */
+};
+
+/* What the target has gone through; apart from the session, because only the kernel writes it. */
+struct fate {
+	u32 has_executed;   /* it has become another program: nothing of that one is ours */
+	u32 leader_is_gone; /* its first thread has ended, and with it the kernel's filter */
+};
+
+BPF_TABLE("array", u32, struct session, session, 1);
+BPF_TABLE("array", u32, struct fate, fate, 1);
 BPF_TABLE("percpu_array", u32, u64, counters, COUNTERS_LEN);
 BPF_TABLE("array", u32, struct call, blank_call, 1); /* always zero: too big for BPF's stack */
 BPF_TABLE("hash", u32, struct call, calls, MAX_THREADS);
@@ -68,8 +81,11 @@ BPF_F_TABLE("hash", u64, struct block, blocks, MAX_BLOCKS, BPF_F_NO_PREALLOC);
 
 #if defined(__x86_64__)
 #define FRAME_POINTER(ctx) ((ctx)->bp)
+#define STRIP_SIGNATURE(address) (address)
 #elif defined(__aarch64__)
 #define FRAME_POINTER(ctx) ((ctx)->regs[29])
+/* With pointer authentication the upper bits of a saved return address are a signature. */
+#define STRIP_SIGNATURE(address) ((address) & ((1ULL << 48) - 1))
 #else
 #error "heap.bpf.c knows the frame pointer of x86_64 and aarch64 only"
 #endif
@@ -86,8 +102,20 @@ static __always_inline void count(u32 which)
 static __always_inline int is_open(void)
 {
 	u32 zero = 0;
-	u32 *open = window_is_open.lookup(&zero);
-	return open && *open;
+	struct session *now = session.lookup(&zero);
+	return now && now->is_open;
+}
+
+/* The session, if the current process is its target. */
+static __always_inline struct session *of_target(struct bpf_pidns_info *current_process)
+{
+	u32 zero = 0;
+	struct session *now = session.lookup(&zero);
+
+	if (!now || bpf_get_ns_current_pid_tgid(PID_NAMESPACE_DEVICE, PID_NAMESPACE_INODE,
+			    current_process, sizeof(*current_process)))
+		return NULL;
+	return current_process->tgid == now->target ? now : NULL;
 }
 
 static __always_inline u64 mix(u64 hash, u64 address)
@@ -130,6 +158,7 @@ static __always_inline int walk_stack(struct pt_regs *ctx, struct call *call)
 			break;
 		if (bpf_probe_read_user(&frame, sizeof(frame), (void *)at) || !frame.return_address)
 			break;
+		frame.return_address = STRIP_SIGNATURE(frame.return_address);
 		call->fresh.frames[i] = frame.return_address;
 		call->fresh.depth = i + 1;
 		hash = mix(hash, frame.return_address);
@@ -138,46 +167,6 @@ static __always_inline int walk_stack(struct pt_regs *ctx, struct call *call)
 	}
 	call->stack_id = hash;
 	return 0;
-}
-
-/* Open a transaction; NULL when this call is nested in another, or can't be recorded. */
-static __always_inline struct call *enter(struct pt_regs *ctx, u64 kind)
-{
-	u32 thread = bpf_get_current_pid_tgid();
-	struct call *call;
-
-	if (!is_open())
-		return NULL;
-	call = calls.lookup(&thread);
-	if (!call) {
-		u32 zero = 0;
-		struct call *blank = blank_call.lookup(&zero);
-		if (blank)
-			calls.insert(&thread, blank);
-		call = calls.lookup(&thread);
-		if (!call) {
-			count(LOST_THREADS_FULL);
-			return NULL;
-		}
-	}
-	if (call->nesting) {
-		if (PT_REGS_SP(ctx) <= call->stack_pointer) {
-			call->nesting++;
-			return NULL;
-		}
-		count(LOST_UNWOUND);
-	}
-	call->nesting = 1;
-	call->stack_pointer = PT_REGS_SP(ctx);
-	call->kind = kind;
-	call->has_old_block = 0;
-	call->old_address = 0;
-	if (walk_stack(ctx, call)) {
-		count(LOST_UNREADABLE);
-		call->nesting = 0;
-		return NULL;
-	}
-	return call;
 }
 
 static __always_inline void account_freed(const struct block *block)
@@ -207,6 +196,48 @@ static __always_inline int insert_block(u64 address, struct block *block)
 	count(LOST_RACED);
 	account_freed(&gone);
 	return 0;
+}
+
+/* Open a transaction; NULL when this call is nested in another, or can't be recorded. */
+static __always_inline struct call *enter(struct pt_regs *ctx, u64 kind)
+{
+	u32 thread = bpf_get_current_pid_tgid();
+	struct call *call;
+
+	if (!is_open())
+		return NULL;
+	call = calls.lookup(&thread);
+	if (!call) {
+		u32 zero = 0;
+		struct call *blank = blank_call.lookup(&zero);
+		if (blank)
+			calls.insert(&thread, blank);
+		call = calls.lookup(&thread);
+		if (!call) {
+			count(LOST_THREADS_FULL);
+			return NULL;
+		}
+	}
+	if (call->nesting) {
+		if (PT_REGS_SP(ctx) <= call->stack_pointer) {
+			call->nesting++;
+			return NULL;
+		}
+		count(LOST_UNWOUND);
+		if (call->has_old_block) /* its realloc never came to an end */
+			insert_block(call->old_address, &call->old_block);
+	}
+	call->nesting = 1;
+	call->stack_pointer = PT_REGS_SP(ctx);
+	call->kind = kind;
+	call->has_old_block = 0;
+	call->old_address = 0;
+	if (walk_stack(ctx, call)) {
+		count(LOST_UNREADABLE);
+		call->nesting = 0;
+		return NULL;
+	}
+	return call;
 }
 
 static __always_inline struct stack_usage *find_or_add_stack(struct call *call)
@@ -380,6 +411,28 @@ int on_free(struct pt_regs *ctx)
 int on_thread_exit(struct bpf_raw_tracepoint_args *ctx)
 {
 	u32 thread = bpf_get_current_pid_tgid();
+	struct bpf_pidns_info now = {};
+	struct session *target = of_target(&now);
+	u32 zero = 0;
+	struct fate *its_fate = fate.lookup(&zero);
+
+	if (target && its_fate && now.pid == now.tgid)
+		its_fate->leader_is_gone = 1;
 	calls.delete(&thread);
+	return 0;
+}
+
+/* Another program in the same process: its memory is new, and so may be its owner. */
+int on_exec(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct bpf_pidns_info now = {};
+	struct session *target = of_target(&now);
+	u32 zero = 0;
+	struct fate *its_fate = fate.lookup(&zero);
+
+	if (target && its_fate) {
+		target->is_open = 0;
+		its_fate->has_executed = 1;
+	}
 	return 0;
 }
