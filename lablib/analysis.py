@@ -3,8 +3,10 @@
 Growth alone is not a leak, and a list of live blocks is not one either. What is asked of each call
 stack, over the snapshots of the window:
 
-    does it still grow?      a Theil-Sen slope with its 95 % interval, over the whole window and
-                             over its last half, so that a warm-up that has levelled off is none
+    does it grow?            three steps up at least, and none down or a Theil-Sen slope above its
+                             95 % interval
+    does it still grow?      at least a quarter of the growth came in the last half of the window,
+                             where a steady leak has half of it and a warm-up that is over has none
     does it ever free?       the share of its blocks that were freed
 
     leaking     grows steadily, and frees less than one block in a hundred
@@ -12,7 +14,7 @@ stack, over the snapshots of the window:
     plateau     holds what it holds, and neither grows nor frees
     churn       allocates and frees, and holds no more at the end than before
     clean       holds nothing
-    undecided   the window is too short, or the growth lies within its uncertainty
+    undecided   the window is too short, or the growth is too uncertain to say
 
 Whether something still points at a block is not asked here: these are verdicts about behaviour.
 """
@@ -20,6 +22,7 @@ Whether something still points at a block is not asked here: these are verdicts 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +34,10 @@ MIN_WINDOW_S = 2.0
 MAX_FREED_SHARE_OF_A_LEAK = 0.01
 """A leak may free a little (an early exit that does it right); more than this is not called one."""
 
+MIN_LATE_SHARE = 0.25
+"""How much of the growth must have come in the last half of the window to say that it goes on."""
+
+_MIN_STEPS = 3
 _MAX_POINTS = 200
 _GRAVITY = ("leaking", "growing", "undecided", "plateau", "churn", "clean")
 
@@ -66,24 +73,26 @@ def judge_fix(before: ProcessVerdict, after: ProcessVerdict) -> FixVerdict:
     leaks = [verdict.usage for verdict in before.stacks if verdict.kind == "leaking"]
     if not leaks:
         return FixVerdict("undecided", "There was no leak before, so there is nothing to fix.")
-    function = leaks[0].frames[0].function if leaks[0].frames else None
-    again = [v for v in after.stacks if v.usage.frames and v.usage.frames[0].function == function]
-    allocated = sum(verdict.usage.allocated_blocks for verdict in again)
     if after.kind in ("leaking", "growing"):
         return FixVerdict("not_fixed", f"Not fixed. {after.sentence}")
-    if after.kind == "undecided" or function is None or not allocated:
-        return FixVerdict(
-            "undecided",
-            f"Not proven: {function or 'the caller'} was not seen to do its work again.",
+    if after.kind == "undecided":
+        return FixVerdict("undecided", f"Not proven. {after.sentence}")
+    sentences = []
+    for lost in leaks:
+        function = lost.frames[0].function if lost.frames else None
+        again = [
+            v for v in after.stacks if v.usage.frames and v.usage.frames[0].function == function
+        ]
+        allocated = sum(verdict.usage.allocated_blocks for verdict in again)
+        if function is None or not allocated:
+            who = function or "a caller without a name"
+            return FixVerdict("undecided", f"Not proven: {who} was not seen to do its work again.")
+        kept = sum(verdict.usage.live_blocks for verdict in again)
+        sentences.append(
+            f"{function} kept {lost.live_blocks:,} of {_count(lost.allocated_blocks, 'block')} "
+            f"before ({lost.live_bytes:,} bytes) and {kept:,} of {_count(allocated, 'block')} after"
         )
-    freed = sum(verdict.usage.freed_blocks for verdict in again)
-    lost = leaks[0]
-    return FixVerdict(
-        "fixed",
-        f"Fixed: {function} kept {lost.live_blocks:,} of {_count(lost.allocated_blocks, 'block')} "
-        f"before ({lost.live_bytes:,} bytes) and {allocated - freed:,} of "
-        f"{_count(allocated, 'block')} after, and no other stack grows.",
-    )
+    return FixVerdict("fixed", f"Fixed: {'; '.join(sentences)}, and no other stack grows.")
 
 
 def estimate_slope(times_s: Sequence[float], values: Sequence[float]) -> tuple[float, float]:
@@ -131,19 +140,20 @@ def _judge_stack(
 ) -> StackVerdict:
     slope, error = estimate_slope(times_s, live_bytes)
     seconds = times_s[-1] - times_s[0]
-    half = len(times_s) // 2
-    late_slope, late_error = estimate_slope(times_s[half:], live_bytes[half:])
     has_window = len(times_s) >= MIN_SNAPSHOTS and seconds >= MIN_WINDOW_S
-    grows = slope > error and slope > 0
-    still_grows = grows and late_slope > 0 and (late_slope > late_error or len(times_s) < 12)
+    growth = live_bytes[-1] - live_bytes[0]
+    late_growth = live_bytes[-1] - live_bytes[len(live_bytes) // 2]
+    grows = _grows(live_bytes, slope, error)
+    if grows and slope == 0:  # steps so far apart that most pairs of points lie on one of them
+        slope, error = growth / seconds, growth / seconds
     freed_share = usage.freed_blocks / max(1, usage.allocated_blocks)
     if usage.live_blocks == 0:
         kind = "churn" if usage.freed_blocks > 1 else "clean"
     elif not has_window:
         kind = "undecided"
-    elif still_grows:
+    elif grows and late_growth >= MIN_LATE_SHARE * growth:
         kind = "leaking" if freed_share < MAX_FREED_SHARE_OF_A_LEAK else "growing"
-    elif slope > 0 and not grows:
+    elif late_growth > 0 and not usage.freed_blocks:
         kind = "undecided"
     else:
         kind = "churn" if usage.freed_blocks else "plateau"
@@ -161,6 +171,14 @@ def name_site(usage: StackUsage) -> str:
     if frame.function is None:
         return f"{frame.module}+{frame.offset:#x} (no symbols)"
     return f"{frame.function} ({frame.file}:{frame.line})" if frame.line else frame.function
+
+
+def _grows(live_bytes: Sequence[float], slope: float, error: float) -> bool:
+    """Whether it went up several times, and either never down or clearly so over all."""
+    steps = [after - before for before, after in pairwise(live_bytes)]
+    if sum(step > 0 for step in steps) < _MIN_STEPS or live_bytes[-1] <= live_bytes[0]:
+        return False
+    return min(steps) >= 0 or slope > error
 
 
 def _describe_stack(

@@ -17,15 +17,12 @@ from typing import BinaryIO
 
 from lablib.errors import AppError, ToolMissingError
 from lablib.records import AppFiles
-from lablib.release import RELEASE_SIGNAL, wait_until_held
+from lablib.release import LIFETIME_S, MEMORY_CAP_BYTES, RELEASE_SIGNAL, wait_until_held
 
 APPS_DIR = Path(__file__).resolve().parents[1] / "leaky_apps"
 BUILD_DIR = APPS_DIR / "build"
 DEBUG_DIR = BUILD_DIR / "debug"
 """The apps' debug files, by build-id: what a release keeps back when it ships stripped files."""
-
-MEMORY_CAP_BYTES = 256 << 20
-LIFETIME_S = 600
 
 _LAUNCHER = Path(__file__).with_name("launcher.py")
 

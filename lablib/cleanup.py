@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 
@@ -55,7 +56,8 @@ def _end_apps() -> list[str]:
         is_app = executable and executable.startswith(f"{BUILD_DIR}/")
         if is_app and uids and uids.real == os.getuid():
             ours.append((process, executable))
-            process.kill()
+            with contextlib.suppress(psutil.Error):  # it was faster
+                process.kill()
     psutil.wait_procs([process for process, _ in ours], timeout=STOP_TIMEOUT_S)
     return [f"process {process.pid} ({executable})" for process, executable in ours]
 

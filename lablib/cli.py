@@ -57,14 +57,14 @@ def verbs(context: click.Context, port: int | None) -> None:
 @click.option("--local", "wanted", flag_value="local", help="Run the programs as local processes.")
 @click.option(
     "--seconds",
-    type=click.FloatRange(3, 600),
+    type=click.FloatRange(3, 60),
     default=6.0,
     show_default=True,
     help="How long to watch each program.",
 )
 @click.option(
     "--rate",
-    type=click.FloatRange(1, 2000),
+    type=click.FloatRange(1, 200),
     default=100.0,
     show_default=True,
     help="Fibonacci terms a second; each leaks 8,192 bytes.",
@@ -86,9 +86,11 @@ def demo(wanted: str | None, seconds: float, rate: float, as_json: bool) -> None
 def doctor(as_json: bool) -> None:
     """Try what this machine can do, and say how to mend what it can't."""
     from lablib.doctor import examine, render_capabilities
+    from lablib.privilege import ask_for_root
     from lablib.report import make_console
 
     console = make_console(as_json)
+    ask_for_root("the trials that need root")
     with console.status("") as status:
         found = examine(lambda name: status.update(f"trying: {name} ..."))
     if as_json:
@@ -125,6 +127,7 @@ def trace(
 ) -> None:
     """Trace the heap of a running program, and judge it."""
     from lablib.analysis import judge_trace
+    from lablib.privilege import ask_for_root
     from lablib.recording import save_trace
     from lablib.symbols import ProcessSymbols
     from lablib.tracing.client import Tracer
@@ -138,6 +141,7 @@ def trace(
         pid = find_container_pid(find_engine(may_start=False), container)
     assert pid is not None
     _check_is_there(pid)
+    ask_for_root("the tracer service")
     start_service()
     with Tracer(pid, closing_symbols := ProcessSymbols(pid, debug_dirs)) as tracer:
         with closing(closing_symbols):
@@ -184,9 +188,11 @@ def replay(file: Path, as_json: bool) -> None:
 @click.argument("action", type=click.Choice(["start", "stop", "status"]))
 def tracer(action: str) -> None:
     """Start, stop or look at the tracer service."""
+    from lablib.privilege import ask_for_root
     from lablib.tracing import client, control, protocol
 
     if action == "start":
+        ask_for_root("the tracer service")
         status = control.start_service()
         click.echo(f"the tracer service runs (process {status['pid']})")
     elif action == "stop":
@@ -206,7 +212,11 @@ def tracer(action: str) -> None:
 def clean() -> None:
     """Stop and remove all that the lab has running on this machine."""
     from lablib.cleanup import clean_up
+    from lablib.containers import own_engine_dir
+    from lablib.privilege import ask_for_root
 
+    if own_engine_dir().exists():
+        ask_for_root("stopping the lab's Docker engine")
     removed = clean_up()
     for line in removed:
         click.echo(f"removed: {line}")
@@ -282,24 +292,22 @@ def _end_in_order(number: int, frame: FrameType | None) -> NoReturn:
 def main() -> NoReturn:
     """Run a verb; every failure is one line on standard error, and exit 2."""
     signal.signal(signal.SIGTERM, _end_in_order)
-    signal.signal(signal.SIGHUP, _end_in_order)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup
+        signal.signal(signal.SIGHUP, _end_in_order)
     try:
         sys.exit(verbs.main(prog_name="./lab", standalone_mode=False))
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        _fail("stopped; nothing of it is left running", 130)
+        _fail("stopped; the programs that it had started have ended", 130)
     except LabError as error:
         _fail(str(error))
     except click.ClickException as error:
         _fail(f"{error.format_message()} (see ./lab help)")
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # who read us has gone
-        sys.exit(141)
     except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        _fail("the disk is full; free some space and try again")
+        if error.errno == errno.ENOSPC:
+            _fail("the disk is full; free some space and try again")
+        _fail(f"the system refused something: {error}")
 
 
 def _fail(line: str, status: int = 2) -> NoReturn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import shutil
@@ -16,21 +17,21 @@ from types import TracebackType
 import docker
 from docker.errors import DockerException
 from docker.models.containers import Container
+from requests.exceptions import RequestException
 
 from lablib.errors import AppError, DockerError, LabError
 from lablib.privilege import root_prefix
 from lablib.records import AppFiles
-from lablib.release import wait_until_held
+from lablib.release import LIFETIME_S, MEMORY_CAP_BYTES, wait_until_held
 
 LABEL = "memory-leak-lab"
 """The label of everything that the lab makes in an engine; its value is the owner's user id."""
 
-MEMORY_CAP_BYTES = 256 << 20
-LIFETIME_S = 600
 START_TIMEOUT_S = 20.0
 
 INSTALL_FIX = "run: sudo apt-get install docker.io (or use --local)"
 
+_DOCKER_FAILURES = (DockerException, RequestException)
 _SYSTEM_SOCKET = "unix:///var/run/docker.sock"
 
 
@@ -54,7 +55,7 @@ def own_data_dir() -> Path:
 
 
 def find_engine(may_start: bool = True) -> Engine:
-    """Return an engine: the one that already runs, else the lab's own, started if need be.
+    """Return an engine: the one that runs and lets us in, else the lab's own, started if need be.
 
     The lab's own engine has a socket and a data folder of its own, and touches no network. Raises
     `DockerError` where there is none and none can be started.
@@ -73,10 +74,9 @@ def find_engine(may_start: bool = True) -> Engine:
         if (client := _connect(own_host)) is not None:
             return Engine(client, own_host, True)
         time.sleep(0.1)
+    said = _read_last_line(Path(f"{own_engine_dir()}.log"))
     stop_own_engine()
-    raise DockerError(
-        "the lab's Docker engine did not come up", f"see {own_engine_dir()}.log, or use --local"
-    )
+    raise DockerError(f"the lab's Docker engine did not come up ({said})", "use --local")
 
 
 def stop_own_engine() -> bool:
@@ -88,9 +88,11 @@ def stop_own_engine() -> bool:
         if pid=$(cat "$1/docker.pid" 2>/dev/null) && grep -qz dockerd "/proc/$pid/cmdline"; then
             kill "$pid"
             for _ in $(seq 100); do [ -e "/proc/$pid" ] || break; sleep 0.1; done
+            kill -9 "$pid" 2>/dev/null
         fi
         # what a killed engine left mounted, the innermost first
-        awk -v a="$1" -v b="$2" 'index($5, a) == 1 || index($5, b) == 1 { print $5 }' \
+        awk -v a="$1" -v b="$2" \
+            '$5 == a || $5 == b || index($5, a "/") == 1 || index($5, b "/") == 1 { print $5 }' \
             /proc/self/mountinfo | sort -r | while read -r place; do umount "$place"; done
         rm -rf --one-file-system "$1" "$1.log" "$2" || exit
         rmdir "${1%/*}" "${2%/*}" 2>/dev/null || true # another user's engine may be in there
@@ -108,6 +110,8 @@ def _start_own_engine() -> None:
         chown "$3" "$1" && chmod 700 "$1"
         export PATH="$PATH:/usr/sbin:/sbin"
         setsid -f dockerd --data-root "$2" --exec-root "$1/exec" -H "unix://$1/docker.sock" \
+            --containerd-namespace "memory-leak-lab-$3" \
+            --containerd-plugins-namespace "memory-leak-lab-plugins-$3" \
             -p "$1/docker.pid" --group "$4" --bridge=none --iptables=false --ip6tables=false \
             --ip-masq=false >"$1.log" 2>&1 </dev/null
     """
@@ -130,7 +134,7 @@ def _connect(host: str) -> docker.DockerClient | None:
         client = docker.DockerClient(base_url=host, timeout=60)
         client.ping()
         return client
-    except (DockerException, OSError, ValueError):
+    except (*_DOCKER_FAILURES, OSError, ValueError):
         if client is not None:
             client.close()
         return None
@@ -140,7 +144,7 @@ def build_image(engine: Engine, app: AppFiles, tag: str) -> str:
     """Build an image FROM scratch out of an app, and return its name.
 
     In it are the program at /app, its source at /app.c, the loader and libraries that it needs,
-    and a static busybox under the names of its commands. Nothing is pulled. Raises `DockerError`.
+    and a busybox under the names of its commands. Nothing is pulled. Raises `DockerError`.
     """
     busybox = shutil.which("busybox")
     if busybox is None:
@@ -150,7 +154,8 @@ def build_image(engine: Engine, app: AppFiles, tag: str) -> str:
         _add_text(archive, "Dockerfile", 'FROM scratch\nCOPY root/ /\nENTRYPOINT ["/app"]\n')
         _add_file(archive, app.executable, "root/app", 0o755)
         _add_file(archive, app.source, "root/app.c", 0o644)
-        for library in _list_libraries(app.executable):
+        programs = (app.executable, Path(busybox))
+        for library in sorted({path for program in programs for path in _list_libraries(program)}):
             _add_file(archive, Path(library), f"root{library}", 0o755)
         _add_file(archive, Path(busybox), "root/bin/busybox", 0o755)
         for command in _list_busybox_commands(busybox):
@@ -163,7 +168,7 @@ def build_image(engine: Engine, app: AppFiles, tag: str) -> str:
         engine.client.images.build(
             fileobj=context, custom_context=True, tag=name, rm=True, labels={LABEL: _owner()}
         )
-    except DockerException as error:
+    except _DOCKER_FAILURES as error:
         raise DockerError(f"building the image {name} failed: {_in_one_line(error)}") from None
     return name
 
@@ -206,11 +211,10 @@ class ContainerApp:
             self._container.reload()
             self.pid = int(self._container.attrs["State"]["Pid"])
             wait_until_held(self.pid)
-        except (DockerException, AppError) as error:
-            said = self.read_logs().strip()[-200:] if self._container else ""
+        except (*_DOCKER_FAILURES, AppError) as error:
             self.close()
             raise DockerError(
-                f"the container {name} did not start: {_in_one_line(error)} {said}".rstrip()
+                f"the container {name} did not start: {_in_one_line(error)}"
             ) from None
         except BaseException:
             self.close()
@@ -231,15 +235,18 @@ class ContainerApp:
 
     def release(self) -> None:
         """Let the app begin, as `docker kill --signal USR1` does."""
-        self._running().kill(signal="SIGUSR1")
+        with _translate_errors(f"docker kill {self.name}"):
+            self._running().kill(signal="SIGUSR1")
 
     def read_logs(self) -> str:
         """Return what the app has printed so far, as `docker logs` does."""
-        return bytes(self._running().logs()).decode(errors="replace")
+        with _translate_errors(f"docker logs {self.name}"):
+            return bytes(self._running().logs()).decode(errors="replace")
 
     def read_source(self) -> str:
         """Return /app.c as `docker exec NAME cat /app.c` does."""
-        code, output = self._running().exec_run(["/bin/cat", "/app.c"])
+        with _translate_errors(f"docker exec {self.name}"):
+            code, output = self._running().exec_run(["/bin/cat", "/app.c"])
         text = b"".join([output] if isinstance(output, bytes) else output).decode(errors="replace")
         if code != 0:
             raise DockerError(f"docker exec failed: {text.strip()}")
@@ -269,7 +276,7 @@ def copy_from_image(engine: Engine, image: str, path: str, folder: Path) -> Path
             archive = io.BytesIO(b"".join(chunks))
         finally:
             _remove(donor)
-    except DockerException as error:
+    except _DOCKER_FAILURES as error:
         raise DockerError(f"docker cp from {image} failed: {_in_one_line(error)}") from None
     target = folder / path.lstrip("/")
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -286,7 +293,7 @@ def find_container_pid(engine: Engine, name: str) -> int:
     """Return the process id, on this machine, of a running container's first process."""
     try:
         state = engine.client.containers.get(name).attrs["State"]
-    except DockerException:
+    except _DOCKER_FAILURES:
         raise DockerError(f"there is no container called {name}", "see: docker ps") from None
     if not state["Running"]:
         raise DockerError(f"the container {name} is not running", f"run: docker start {name}")
@@ -297,7 +304,7 @@ def remove_container(engine: Engine, name: str) -> None:
     """Remove the lab's container of that name, if any; raise `DockerError` for somebody else's."""
     try:
         found = engine.client.containers.get(name)
-    except DockerException:
+    except _DOCKER_FAILURES:
         return
     if found.labels.get(LABEL) != _owner():
         raise DockerError(
@@ -311,13 +318,30 @@ def remove_leftovers(engine: Engine) -> list[str]:
     """Remove this user's containers and images of the lab; return what was removed."""
     mine: dict[str, str | list[str] | bool] = {"label": f"{LABEL}={_owner()}"}
     removed = []
-    for container in engine.client.containers.list(all=True, filters=mine):
-        removed.append(f"container {container.name}")
-        _remove(container)
-    for image in engine.client.images.list(filters=mine):
-        removed += [f"image {tag}" for tag in image.tags]
-        engine.client.images.remove(str(image.id), force=True)
+    with _translate_errors("docker rm"):
+        for container in engine.client.containers.list(all=True, filters=mine):
+            removed.append(f"container {container.name}")
+            _remove(container)
+        for image in engine.client.images.list(filters=mine):
+            removed += [f"image {tag}" for tag in image.tags]
+            engine.client.images.remove(str(image.id), force=True)
     return removed
+
+
+@contextlib.contextmanager
+def _translate_errors(what: str) -> Iterator[None]:
+    """Make whatever docker's package raises a `DockerError` in one line."""
+    try:
+        yield
+    except _DOCKER_FAILURES as error:
+        raise DockerError(f"{what} failed: {_in_one_line(error)}", "see: docker ps -a") from None
+
+
+def _read_last_line(path: Path) -> str:
+    try:
+        return (path.read_text(errors="replace").splitlines() or ["it said nothing"])[-1]
+    except OSError:
+        return "it left no log"
 
 
 def _remove(container: Container) -> None:
@@ -325,7 +349,7 @@ def _remove(container: Container) -> None:
         container.remove(force=True, v=True)
     except docker.errors.NotFound:
         pass
-    except DockerException as error:
+    except _DOCKER_FAILURES as error:
         raise DockerError(
             f"the container {container.name} could not be removed: {_in_one_line(error)}",
             "run: ./lab clean",
@@ -333,8 +357,8 @@ def _remove(container: Container) -> None:
 
 
 def _list_libraries(executable: Path) -> Iterator[str]:
-    """Yield the loader and the libraries that a program of ours is linked against."""
-    listed = subprocess.run(["ldd", str(executable)], capture_output=True, text=True, check=True)
+    """Yield the loader and libraries that a program is linked against; a static one has none."""
+    listed = subprocess.run(["ldd", str(executable)], capture_output=True, text=True, check=False)
     for line in listed.stdout.splitlines():
         paths = [word for word in line.split() if word.startswith("/")]
         if paths:

@@ -22,10 +22,11 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from lablib.analysis import judge_fix
+from lablib.analysis import estimate_slope, judge_fix
 from lablib.apps import APPS_DIR, DEBUG_DIR
 from lablib.errors import LabError
 from lablib.plots import MIB, plot_live_bytes, plot_vmstat
+from lablib.privilege import ask_for_root
 from lablib.recording import save_trace
 from lablib.records import FixVerdict, Frame, HeapSnapshot, MemleakReport
 from lablib.report import KIND_STYLES, describe_trace, render_stack
@@ -42,8 +43,6 @@ from lablib.tracing.client import run_memleak
 from lablib.tracing.control import start_service
 
 LEAKY, FIXED = "fib_leak", "fib_fixed"
-DEFAULT_RATE = 100.0
-DEFAULT_SECONDS = 6.0
 MEMLEAK_SECONDS = 2
 RESULTS_DIR = APPS_DIR.parent / "results"
 
@@ -76,6 +75,7 @@ def run_demo(console: Console, wanted: str | None, seconds: float, rate: float) 
     """Run the whole study, telling it on `console`; raises `LabError` for what can't be done."""
     with _only_one_demo():
         _say(console, "1", "Where we are", "")
+        ask_for_root("the tracer service and Docker's engine")
         with console.status("starting the tracer service and looking for Docker ..."):
             start_service()
             runtime = choose_runtime(wanted)
@@ -231,9 +231,12 @@ def _watch_leak(console: Console, app: RunningApp, seconds: float, rate: float) 
         sizes = (sample.free_bytes, sample.buffer_bytes, sample.cache_bytes, sample.rss_bytes or 0)
         table.add_row(f"{sample.elapsed_s:.0f}", *(f"{size / MIB:,.1f}" for size in sizes))
     console.print(table)
+    known = [(sample.elapsed_s, sample.rss_bytes) for sample in leak.vmstat if sample.rss_bytes]
+    slope, _ = estimate_slope([at for at, _ in known], [float(rss) for _, rss in known])
     console.print(
-        f"RSS climbs by about {rate * 8192 / MIB:.2f} MiB a second. In free it drowns in what the "
-        "rest of the machine does. And neither proves a leak: a program's need may simply grow."
+        f"RSS climbs by {slope / MIB:.2f} MiB a second ({rate:g} terms of 8,192 bytes are "
+        f"{rate * 8192 / MIB:.2f}). Beside what else the machine does that is hard to see in free. "
+        "And neither proves a leak: a program's need may simply grow."
     )
     return leak
 

@@ -211,11 +211,20 @@ def try_swap() -> str:
         PATH="$PATH:/usr/sbin:/sbin"
         trap 'swapoff "$1" 2>/dev/null; rm -f "$1"' EXIT
         umask 077 && dd if=/dev/zero of="$1" bs=1M count="$2" 2>/dev/null &&
-        mkswap "$1" >/dev/null && swapon "$1" && grep -qF "$1" /proc/swaps
+        mkswap "$1" >/dev/null && swapon "$1" && grep -q "swap-$3[[:space:]]" /proc/swaps
     """
     started_s = time.monotonic()
     done = subprocess.run(
-        [*prefix, "/bin/sh", "-c", script, "sh", str(file), str(SWAP_BYTES >> 20)],
+        [
+            *prefix,
+            "/bin/sh",
+            "-c",
+            script,
+            "sh",
+            str(file),
+            str(SWAP_BYTES >> 20),
+            str(os.getpid()),
+        ],
         capture_output=True,
         text=True,
         check=False,
@@ -224,6 +233,6 @@ def try_swap() -> str:
         said = done.stderr.strip().splitlines()
         raise LabError(
             f"a swap file could not be used: {said[-1] if said else 'refused'}",
-            "not needed before notebook 08; in a container swap is the host's to give",
+            "not needed for the case study; in a container swap is the host's to give",
         )
     return f"made {SWAP_BYTES >> 20} MiB and removed it, in {time.monotonic() - started_s:.1f} s"

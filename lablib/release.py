@@ -1,4 +1,4 @@
-"""Holding a leaky app at its start until a tracer is attached.
+"""What holds for every leaky app that is started: it is held at its start, and has its limits.
 
 With `--wait` an app catches SIGUSR1 and waits for it. The kernel shows the caught signal in
 /proc/PID/status, so that whoever started the app knows when the signal will be heard.
@@ -11,6 +11,12 @@ import time
 from pathlib import Path
 
 from lablib.errors import AppError
+
+MEMORY_CAP_BYTES = 256 << 20
+"""How much a leaky app may have, in RAM and swap together."""
+
+LIFETIME_S = 3600
+"""After how long it ends by itself, whatever happened to the one who started it."""
 
 RELEASE_SIGNAL = signal.SIGUSR1
 TIMEOUT_S = 10.0

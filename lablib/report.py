@@ -88,7 +88,7 @@ def render_trace(trace: HeapTrace, verdict: ProcessVerdict) -> RenderableType:
     lines.append(
         Text(
             f"source: {trace.source}; {trace.seconds:.1f} s; {events.allocations:,} allocations, "
-            f"{events.frees:,} frees, {events.from_before:,} about blocks from before; "
+            f"{events.frees:,} frees, {events.from_before:,} about blocks not on record; "
             + (f"NOT COMPLETE, missed: {missed}" if missed else "nothing missed"),
             style="bold yellow" if missed else "dim",
         )

@@ -6,6 +6,7 @@ The notebook and `./lab demo` both tell their story with these; neither has its 
 from __future__ import annotations
 
 import shutil
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -150,3 +151,5 @@ class _VmstatThread:
                 self.samples.extend(lines)
         except LabError as error:
             self._error = error
+        except subprocess.CalledProcessError as error:
+            self._error = LabError(f"vmstat failed: {error}")

@@ -15,6 +15,7 @@ from pathlib import Path
 from jupyter_core.paths import jupyter_runtime_dir
 
 from lablib.errors import LabError
+from lablib.privilege import ask_for_root
 from lablib.report import make_console
 from lablib.study import choose_runtime
 from lablib.tracing.control import start_service
@@ -30,6 +31,7 @@ def open_workbook(checkout: Path, port: int | None = None) -> int:
     if port is not None:
         _check_port(port)
     console = make_console(is_json=False)
+    ask_for_root("the tracer service and Docker's engine")
     try:
         start_service()
     except LabError as error:
@@ -40,7 +42,11 @@ def open_workbook(checkout: Path, port: int | None = None) -> int:
     log_path = checkout / ".lab" / "jupyter.log"
     with log_path.open("w") as log:
         server = subprocess.Popen(
-            _server_command(checkout, port), stdout=log, stderr=subprocess.STDOUT, cwd=checkout
+            _server_command(checkout, port),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            cwd=checkout,
         )
     try:
         with console.status("starting JupyterLab ..."):

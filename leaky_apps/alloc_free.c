@@ -3,13 +3,13 @@
  *
  * usage: alloc_free [--rate R] [--terms N] [--wait] [--lifetime S]
  *
- * Try: ./lab trace -- leaky_apps/build/alloc_free --rate 1000     a tracer must find nothing
+ * Try: ./alloc_free --rate 1000 & ./lab trace --pid $! --seconds 5     nothing may be found
  */
 #include "leaky.h"
 
 #define BLOCK_BYTES (123 * 8) /* a size of its own, easy to find in a trace */
 
-__attribute__((noinline)) static void use_block(uint64_t n)
+LEAKY_SITE static void use_block(uint64_t n)
 {
 	volatile uint64_t *block = malloc(BLOCK_BYTES);
 

@@ -14,7 +14,7 @@
 #include "leaky.h"
 
 /* Room for 1,024 numbers, though one is needed: large enough to be seen. */
-__attribute__((noinline)) static uint64_t *fibonacci(const uint64_t *n0, const uint64_t *n1)
+LEAKY_SITE static uint64_t *fibonacci(const uint64_t *n0, const uint64_t *n1)
 {
 	uint64_t *v = calloc(1024, sizeof(*v));
 

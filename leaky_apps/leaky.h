@@ -22,6 +22,9 @@
 #include <time.h>
 #include <unistd.h>
 
+/* A function that a tracer shall find under its own name: not inlined, not cloned, not reshaped. */
+#define LEAKY_SITE __attribute__((noinline, noipa))
+
 struct leaky_options {
 	double rate;    /* terms per second; 0: unlimited */
 	uint64_t terms; /* 0: no end */

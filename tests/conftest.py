@@ -57,7 +57,14 @@ def tracer_service() -> None:
     """The tracer, on a machine where the doctor could attach it; a skip only where it could not."""
     capability = try_tracer()
     if not capability.works:
-        pytest.skip(f"no eBPF here: {capability.reason}; {capability.fix}")
+        give_up("ebpf", f"no eBPF here: {capability.reason}; {capability.fix}")
+
+
+def give_up(capability: str, reason: str) -> None:
+    """Skip; but where LAB_REQUIRE says that this machine has the capability, fail."""
+    if capability in os.environ.get("LAB_REQUIRE", "").split():
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 @functools.cache
@@ -71,5 +78,5 @@ def docker_runtime() -> Runtime:
     """Docker, on a machine that has an engine or may start one."""
     runtime = find_docker()
     if runtime.engine is None:
-        pytest.skip(f"no Docker here: {runtime.reason}")
+        give_up("docker", f"no Docker here: {runtime.reason}")
     return runtime

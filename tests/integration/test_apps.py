@@ -6,8 +6,9 @@ import time
 import psutil
 import pytest
 
-from lablib.apps import MEMORY_CAP_BYTES, LocalApp, build_app, list_apps
+from lablib.apps import LocalApp, build_app, list_apps
 from lablib.errors import AppError
+from lablib.release import MEMORY_CAP_BYTES
 
 
 def fibonacci(count):

@@ -9,8 +9,9 @@ import pytest
 
 from lablib import study
 from lablib.apps import DEBUG_DIR, build_app
-from lablib.containers import MEMORY_CAP_BYTES, ContainerApp, copy_from_image
+from lablib.containers import ContainerApp, copy_from_image
 from lablib.errors import DockerError
+from lablib.release import MEMORY_CAP_BYTES
 
 pytestmark = pytest.mark.usefixtures("tracer_service")
 

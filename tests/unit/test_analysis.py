@@ -30,6 +30,31 @@ def test_steady_growth_without_a_free_is_a_leak():
     assert "grow (app.c:14)" in verdict.sentence
 
 
+@pytest.mark.parametrize("seconds_per_block", [0.5, 1, 2, 5])
+def test_a_slow_leak_is_one_too(seconds_per_block):
+    live = [int(i * 0.5 / seconds_per_block) for i in range(60)]
+    verdict = judge_trace(make_trace(live))
+    assert verdict.kind == "leaking"
+    rate = verdict.stacks[0].growth_bytes_per_s
+    assert rate == pytest.approx(1000 / seconds_per_block, rel=0.2)
+
+
+def test_two_steps_are_not_enough_to_say():
+    live = [0] * 5 + [1] * 10 + [2] * 10 + [3] * 1
+    assert judge_trace(make_trace(live[5:])).kind == "undecided"
+
+
+def test_a_fix_must_be_proven_for_every_leak():
+    one, other = make_trace(range(20)), make_trace(range(20), site=(Frame("other", "app", 1),))
+    both = tuple(
+        HeapSnapshot(a.elapsed_s, a.stacks + b.stacks, a.events)
+        for a, b in zip(one.snapshots, other.snapshots, strict=True)
+    )
+    before = judge_trace(HeapTrace("ebpf", "6.1", one.target, both))
+    after = judge_trace(make_trace([0] * 20, freed=list(range(20))))
+    assert judge_fix(before, after).kind == "undecided"
+
+
 def test_growth_that_also_frees_is_not_called_a_leak():
     live = list(range(0, 200, 10))
     assert judge_trace(make_trace(live, freed=[n // 2 for n in live])).kind == "growing"
