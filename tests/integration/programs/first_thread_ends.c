@@ -1,6 +1,6 @@
 /*
- * first_thread_ends.c - a thread leaks 500 blocks; the first thread ends; half a second later the
- * other leaks 500 more, and a second later the process ends.
+ * first_thread_ends.c - a thread leaks 500 blocks, the first thread ends, the other leaks 500 more,
+ * and a second later the process ends.
  */
 #include <pthread.h>
 
@@ -11,7 +11,7 @@ static void *work(void *argument)
 	for (int i = 0; i < 500; i++)
 		if (!malloc(10))
 			leaky_fail("malloc");
-	usleep(500000);
+	usleep(800000);
 	for (int i = 0; i < 500; i++)
 		if (!malloc(10))
 			leaky_fail("malloc");
@@ -28,5 +28,6 @@ int main(int argc, char **argv)
 	leaky_wait_for_release(&options);
 	if ((errno = pthread_create(&thread, NULL, work, NULL)))
 		leaky_fail("pthread_create");
+	usleep(300000);
 	pthread_exit(NULL);
 }
