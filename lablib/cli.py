@@ -106,7 +106,7 @@ def doctor(as_json: bool) -> None:
 @click.option(
     "--seconds", type=click.FloatRange(0.1), help="How long (default: until its end or Ctrl-C)."
 )
-@click.option("--interval", type=click.FloatRange(0.05), default=0.5, show_default=True)
+@click.option("--interval", type=click.FloatRange(0.05, 10), default=0.5, show_default=True)
 @click.option(
     "--debug-dir",
     "debug_dirs",

@@ -39,7 +39,7 @@ from lablib.study import (
     observe,
     start_app,
 )
-from lablib.tracing.client import run_memleak
+from lablib.tracing.client import read_status, run_memleak
 from lablib.tracing.control import start_service
 
 LEAKY, FIXED = "fib_leak", "fib_fixed"
@@ -59,13 +59,12 @@ class SymbolCures:
 
 @dataclass(frozen=True)
 class DemoResult:
-    """All that the case study found."""
+    """All that the case study found; without memleak where its user may not run it."""
 
     runtime: Runtime
     rate: float
     leak: Observation
-    memleak: MemleakReport
-    cures: SymbolCures
+    memleak: tuple[MemleakReport, SymbolCures] | None
     fixed: Observation
     fix: FixVerdict
     artefacts: tuple[Path, ...]
@@ -83,7 +82,7 @@ def run_demo(console: Console, wanted: str | None, seconds: float, rate: float) 
         with contextlib.ExitStack() as running:
             leaky = running.enter_context(_start(console, runtime, LEAKY, rate))
             leak = _watch_leak(console, leaky, seconds, rate)
-            memleak, cures = _compare_with_memleak(console, runtime, leaky, rate)
+            memleak = _compare_with_memleak(console, runtime, leaky, rate)
             _show_culprit(console, leaky, leak)
         with _start(console, runtime, FIXED, rate) as repaired:
             fixed = _prove_fix(console, repaired, seconds)
@@ -92,7 +91,7 @@ def run_demo(console: Console, wanted: str | None, seconds: float, rate: float) 
         artefacts = save_artefacts(
             leak, fixed, RESULTS_DIR / f"{datetime.now():demo-%Y%m%d-%H%M%S}"
         )
-    result = DemoResult(runtime, rate, leak, memleak, cures, fixed, fix, artefacts)
+    result = DemoResult(runtime, rate, leak, memleak, fixed, fix, artefacts)
     _conclude(console, result)
     return result
 
@@ -106,17 +105,21 @@ def describe_demo(result: DemoResult) -> dict[str, Any]:
         "leak": describe_trace(result.leak.trace, result.leak.verdict),
         "fixed": describe_trace(result.fixed.trace, result.fixed.verdict),
         "fix": dataclasses.asdict(result.fix),
-        "memleak": {
-            **dataclasses.asdict(result.memleak),
-            "stripped": {
-                "bare": dataclasses.asdict(result.cures.bare),
-                "copied_binary": dataclasses.asdict(result.cures.copied_binary),
-                "debug_file": dataclasses.asdict(result.cures.debug_file),
-                "lablib": describe_trace(result.cures.ours.trace, result.cures.ours.verdict),
-            },
-        },
+        "memleak": _describe_memleak(*result.memleak) if result.memleak else None,
         "vmstat": [dataclasses.asdict(sample) for sample in result.leak.vmstat],
         "artefacts": [str(path) for path in result.artefacts],
+    }
+
+
+def _describe_memleak(report: MemleakReport, cures: SymbolCures) -> dict[str, Any]:
+    return {
+        **dataclasses.asdict(report),
+        "stripped": {
+            "bare": dataclasses.asdict(cures.bare),
+            "copied_binary": dataclasses.asdict(cures.copied_binary),
+            "debug_file": dataclasses.asdict(cures.debug_file),
+            "lablib": describe_trace(cures.ours.trace, cures.ours.verdict),
+        },
     }
 
 
@@ -255,7 +258,7 @@ def _observe_with_progress(console: Console, app: RunningApp, seconds: float) ->
 
 def _compare_with_memleak(
     console: Console, runtime: Runtime, app: RunningApp, rate: float
-) -> tuple[MemleakReport, SymbolCures]:
+) -> tuple[MemleakReport, SymbolCures] | None:
     _say(
         console,
         "4",
@@ -267,6 +270,13 @@ def _compare_with_memleak(
         "about ours, and about a stripped copy: as it is, with the unstripped program at hand, and "
         "with a debug file found by build-id.",
     )
+    if os.getuid() not in (0, read_status()["owner_uid"]):
+        console.print(
+            "Left out: memleak runs with root's rights, and only root and the user who started the "
+            "tracer service may have that. Our own tracer needs no such trust.",
+            style="yellow",
+        )
+        return None
     with (
         console.status("running memleak four times, and ours on the stripped program ..."),
         tempfile.TemporaryDirectory(prefix="memory-leak-lab-") as folder,

@@ -5,6 +5,7 @@ memleak is the tool of the case study. It is shown beside ours, never instead of
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import select
@@ -98,6 +99,10 @@ def run_memleak(
     return {"command": " ".join(spelled), "output": output}
 
 
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(1, signal.SIGINT)  # PR_SET_PDEATHSIG; memleak takes its probes out
+
+
 def _run_while_connected(
     connection: socket.socket, command: Sequence[str], settings: dict[str, str]
 ) -> str:
@@ -109,6 +114,7 @@ def _run_while_connected(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         env=environment,
+        preexec_fn=_die_with_parent,
     )
     assert process.stdout is not None
     watched: list[Any] = [process.stdout, connection]

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lablib.apps import BUILD_DIR
+from lablib.apps import BUILD_DIR, LocalApp, build_app
 
 pytestmark = pytest.mark.usefixtures("tracer_service")
 
@@ -107,3 +107,32 @@ def test_an_interrupted_demo_leaves_nothing_running(number):
     assert demo.returncode == 128 + number
     assert "Traceback" not in errors
     assert apps_running() == []
+
+
+def test_without_a_compiler_it_says_what_to_install():
+    demo = subprocess.run(
+        [sys.executable, "-m", "lablib", "demo", "--local", "--json"],
+        cwd=ROOT,
+        env={**os.environ, "PATH": "/nonexistent"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert demo.returncode == 2
+    assert demo.stdout == ""
+    assert "sudo apt-get install gcc" in demo.stderr.splitlines()[-1]
+
+
+def test_a_stripped_program_is_traced_and_says_what_is_missing():
+    with LocalApp(build_app("fib_leak", stripped=True), rate=100) as app:
+        app.release()
+        ran = subprocess.run(
+            [sys.executable, "-m", "lablib", "trace", "--pid", str(app.pid), "--seconds", "3"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    assert ran.returncode == 1
+    assert "leaks" in ran.stdout
+    assert ran.stderr.count("\n") == 1
+    assert "fib_leak has no line numbers; build it with -g" in ran.stderr

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -104,3 +105,23 @@ def test_nothing_of_a_study_is_left(docker_runtime):
     assert not Path(f"/proc/{pid}").exists()
     names = {c.name for c in docker_runtime.engine.client.containers.list(all=True)}
     assert "lab-test" not in names
+
+
+def test_a_running_container_is_traced_by_its_name(docker_runtime):
+    with study.start_app(docker_runtime, "fib_leak", rate=100, name="lab-test") as app:
+        app.release()
+        ran = subprocess.run(
+            [
+                *(sys.executable, "-m", "lablib", "trace"),
+                *("--container", "lab-test", "--seconds", "3", "--json"),
+            ],
+            env={**os.environ, "DOCKER_HOST": docker_runtime.engine.host},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    assert ran.returncode == 1, ran.stderr
+    document = json.loads(ran.stdout)
+    assert document["verdict"]["kind"] == "leaking"
+    assert document["stacks"][0]["frames"][0]["function"] == "fibonacci"
+    assert document["complete"]
