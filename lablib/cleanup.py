@@ -64,7 +64,10 @@ def _end_apps() -> list[str]:
 
 def _stop_service() -> list[str]:
     try:
-        pid = int(client.read_status()["pid"])
+        status = client.read_status()
+        if os.getuid() not in (0, status["owner_uid"]):
+            return []  # somebody else started it, for all of us
+        pid = int(status["pid"])
         client.stop_service()
     except TracerError as error:
         if "does not run" in error.message:
