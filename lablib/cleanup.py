@@ -9,7 +9,8 @@ import time
 import psutil
 
 from lablib.apps import BUILD_DIR
-from lablib.containers import find_engine, remove_leftovers, stop_own_engine
+from lablib.containers import remove_leftovers
+from lablib.engine import find_engine, stop_own_engine
 from lablib.errors import DockerError, LabError, TracerError
 from lablib.tracing import client
 

@@ -136,7 +136,8 @@ def trace(
     if (pid is None) == (container is None):
         raise click.UsageError("give one of --pid and --container")
     if container is not None:
-        from lablib.containers import find_container_pid, find_engine
+        from lablib.containers import find_container_pid
+        from lablib.engine import find_engine
 
         pid = find_container_pid(find_engine(may_start=False), container)
     assert pid is not None
@@ -212,7 +213,7 @@ def tracer(action: str) -> None:
 def clean() -> None:
     """Stop and remove all that the lab has running on this machine."""
     from lablib.cleanup import clean_up
-    from lablib.containers import own_engine_dir
+    from lablib.engine import own_engine_dir
     from lablib.privilege import ask_for_root
 
     if own_engine_dir().exists():

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lablib.apps import LocalApp, build_app
-from lablib.containers import Engine, find_engine, stop_own_engine
+from lablib.engine import Engine, find_engine, stop_own_engine
 from lablib.errors import LabError
 from lablib.privilege import root_prefix
 from lablib.records import Capability

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from lablib.analysis import judge_trace
 from lablib.apps import LocalApp, build_app
-from lablib.containers import ContainerApp, Engine, build_image, copy_from_image, find_engine
+from lablib.containers import ContainerApp, build_image, copy_from_image
+from lablib.engine import Engine, find_engine
 from lablib.errors import DockerError, LabError
 from lablib.records import HeapSnapshot, HeapTrace, ProcessVerdict, VmstatSample
 from lablib.symbols import ProcessSymbols

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lablib import doctor
-from lablib.containers import find_engine, stop_own_engine
+from lablib.engine import find_engine, stop_own_engine
 from lablib.errors import DockerError, LabError
 from lablib.records import Capability
 from lablib.study import Runtime, choose_runtime

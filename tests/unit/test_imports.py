@@ -11,14 +11,15 @@ PACKAGE = Path(lablib.__file__).parent
 RANKS = {
     **dict.fromkeys(["", "errors", "records"], 0),
     **dict.fromkeys(["privilege", "release"], 1),
+    "engine": 2,
     **dict.fromkeys(
         ["apps", "containers", "system", "symbols", "analysis", "recording", "tracing", "launcher"],
-        2,
+        3,
     ),
-    **dict.fromkeys(["plots", "study", "report"], 3),
-    **dict.fromkeys(["doctor", "demo", "workbook", "cleanup"], 4),
-    "cli": 5,
-    "__main__": 6,
+    **dict.fromkeys(["plots", "study", "report"], 4),
+    **dict.fromkeys(["doctor", "demo", "workbook", "cleanup"], 5),
+    "cli": 6,
+    "__main__": 7,
 }
 
 
