@@ -11,8 +11,8 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO
 
 from lablib.errors import AppError, ToolMissingError
@@ -73,7 +73,7 @@ def _build_lock() -> Iterator[None]:
         raise AppError(f"can't write to {BUILD_DIR} ({error.strerror})") from None
 
 
-class LocalApp:
+class LocalApp(AbstractContextManager["LocalApp"]):
     """An app that runs as a process of this machine; a context manager that ends it.
 
     It has a memory cap that includes swap, a lifetime, a process group of its own, and dies with
@@ -104,16 +104,7 @@ class LocalApp:
             self.close()
             raise
 
-    def __enter__(self) -> LocalApp:
-        """Return the running app."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """End the app."""
         self.close()
 

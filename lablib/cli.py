@@ -144,10 +144,9 @@ def trace(
     _check_is_there(pid)
     ask_for_root("the tracer service")
     start_service()
-    with Tracer(pid, closing_symbols := ProcessSymbols(pid, debug_dirs)) as tracer:
-        with closing(closing_symbols):
-            _watch(tracer, seconds, interval, as_json)
-        nameless = closing_symbols.modules_without_lines()
+    with closing(ProcessSymbols(pid, debug_dirs)) as symbols, Tracer(pid, symbols) as tracer:
+        _watch(tracer, seconds, interval, as_json)
+        nameless = symbols.modules_without_lines()
     recorded = tracer.trace
     if save is not None:
         save_trace(recorded, save)
@@ -297,8 +296,6 @@ def main() -> NoReturn:
         signal.signal(signal.SIGHUP, _end_in_order)
     try:
         sys.exit(verbs.main(prog_name="./lab", standalone_mode=False))
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
     except (KeyboardInterrupt, click.Abort):
         _fail("stopped; the programs that it had started have ended", 130)
     except LabError as error:

@@ -8,8 +8,8 @@ import shutil
 import subprocess
 import tarfile
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
 
 import docker
 from docker.models.containers import Container
@@ -56,7 +56,7 @@ def build_image(engine: Engine, app: AppFiles, tag: str) -> str:
     return name
 
 
-class ContainerApp:
+class ContainerApp(AbstractContextManager["ContainerApp"]):
     """An app that runs in a container; a context manager that removes it.
 
     It runs as the calling user, without capabilities or network, and its memory cap includes swap.
@@ -101,16 +101,7 @@ class ContainerApp:
             self.close()
             raise
 
-    def __enter__(self) -> ContainerApp:
-        """Return the running app."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Remove the container, running or not."""
         self.close()
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import shutil
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -13,10 +15,11 @@ import pytest
 from lablib import doctor
 from lablib.engine import find_engine, stop_own_engine
 from lablib.errors import DockerError, LabError
+from lablib.privilege import root_prefix
 from lablib.records import Capability
 from lablib.study import Runtime, choose_runtime
 from lablib.tracing import client
-from lablib.tracing.control import start_service
+from lablib.tracing.control import SYSTEM_PYTHON, start_service
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -54,17 +57,39 @@ def try_tracer() -> Capability:
 
 @pytest.fixture
 def tracer_service() -> None:
-    """The tracer, on a machine where the doctor could attach it; a skip only where it could not."""
+    """The tracer; a skip only where this machine lacks what any tracer needs."""
     capability = try_tracer()
     if not capability.works:
-        give_up("ebpf", f"no eBPF here: {capability.reason}; {capability.fix}")
+        reason = f"no eBPF here: {capability.reason}; {capability.fix}"
+        give_up("ebpf", reason, could_have_run=takes_bpf_programs())
 
 
-def give_up(capability: str, reason: str) -> None:
-    """Skip; but where LAB_REQUIRE says that this machine has the capability, fail."""
-    if capability in os.environ.get("LAB_REQUIRE", "").split():
+@pytest.fixture
+def root() -> None:
+    """Root's rights, for what no other user can do."""
+    if os.geteuid() != 0:
+        give_up("root", "needs root: run sudo ./lab test", could_have_run=False)
+
+
+def give_up(capability: str, reason: str, could_have_run: bool) -> None:
+    """Skip; but fail on a machine that could, or that LAB_REQUIRE says must have the capability."""
+    if could_have_run or capability in os.environ.get("LAB_REQUIRE", "").split():
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+def takes_bpf_programs() -> bool:
+    """Whether bcc loads a program of one line as root here: nothing of our own tracer is in it."""
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import bcc\n"
+        "from lablib.tracing.kernel import enter_private_mounts; enter_private_mounts()\n"
+        "bcc.BPF(text='int f(void *c) { return 0; }').load_func('f', bcc.BPF.KPROBE)\n"
+    )
+    words = [SYSTEM_PYTHON, "-I", "-B", "-c", script, str(Path(__file__).parents[1])]
+    try:
+        return subprocess.run([*root_prefix("bcc"), *words], capture_output=True).returncode == 0
+    except (LabError, FileNotFoundError):
+        return False
 
 
 @functools.cache
@@ -78,5 +103,14 @@ def docker_runtime() -> Runtime:
     """Docker, on a machine that has an engine or may start one."""
     runtime = find_docker()
     if runtime.engine is None:
-        give_up("docker", f"no Docker here: {runtime.reason}")
+        give_up("docker", f"no Docker here: {runtime.reason}", could_have_run=has_engine_and_root())
     return runtime
+
+
+def has_engine_and_root() -> bool:
+    """Whether an engine is installed and may be started."""
+    try:
+        root_prefix("Docker's engine")
+    except LabError:
+        return False
+    return shutil.which("dockerd", path=f"{os.environ['PATH']}:/usr/sbin:/sbin") is not None

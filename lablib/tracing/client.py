@@ -13,8 +13,8 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Protocol
 
 import numpy as np
@@ -48,7 +48,7 @@ class Symbolizer(Protocol):
         ...
 
 
-class Tracer:
+class Tracer(AbstractContextManager["Tracer"]):
     """A heap tracing session on one live process; a context manager that detaches."""
 
     def __init__(self, pid: int, symbolizer: Symbolizer) -> None:
@@ -69,16 +69,7 @@ class Tracer:
         self._opened_ns = int(self._description["opened_ns"])
         self._snapshots: list[HeapSnapshot] = []
 
-    def __enter__(self) -> Tracer:
-        """Return the session itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Detach; the target runs on."""
         self._connection.close()
 

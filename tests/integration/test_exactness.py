@@ -1,15 +1,18 @@
 """Known workloads, exact answers: every assertion is to the byte."""
 
-import signal
-import subprocess
 import time
 from contextlib import closing
 
 import pytest
-from workload import PROGRAMS, build_workload, from_function, trace_to_the_end
+from workload import (
+    PROGRAMS,
+    build_workload,
+    from_function,
+    release_traced,
+    trace_to_the_end,
+)
 
 from lablib.apps import LocalApp, build_app
-from lablib.release import wait_until_held
 from lablib.symbols import ProcessSymbols
 from lablib.tracing.client import Tracer
 
@@ -96,20 +99,10 @@ def test_what_happens_after_the_first_threads_end_is_not_passed_off_as_complete(
 
 
 def test_mean_age_is_that_of_the_live_blocks(tmp_path):
-    process = subprocess.Popen([build_workload("from_before", tmp_path), "--wait"])
-    try:
-        wait_until_held(process.pid)
-        with (
-            closing(ProcessSymbols(process.pid)) as symbols,
-            Tracer(process.pid, symbols) as tracer,
-        ):
-            process.send_signal(signal.SIGUSR1)
-            process.wait(10)
-            time.sleep(2)
-            age_s = tracer.stop().stacks[0].mean_age_s
-    finally:
-        process.kill()
-        process.wait()
+    with release_traced(build_workload("from_before", tmp_path)) as (process, tracer):
+        process.wait(10)
+        time.sleep(2)
+        age_s = tracer.stop().stacks[0].mean_age_s
     assert 2 < age_s < 2.5
 
 

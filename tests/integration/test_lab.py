@@ -1,7 +1,6 @@
 """The command itself: sets up, says why it can't, opens the workbook, examines the machine."""
 
 import json
-import os
 import re
 import shutil
 import signal
@@ -19,7 +18,7 @@ import pytest
 import lablib
 
 ROOT = Path(__file__).parents[2]
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="takes the network away: needs root")
+needs_root = pytest.mark.usefixtures("root")
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from lablib.tracing.client import Tracer
 pytestmark = pytest.mark.usefixtures("tracer_service")
 
 NOBODY = pwd.getpwnam("nobody").pw_uid
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user: needs root")
+needs_root = pytest.mark.usefixtures("root")
 
 
 @pytest.fixture

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import signal
 import subprocess
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from lablib.records import HeapSnapshot
@@ -25,9 +26,10 @@ def build_workload(name: str, folder: Path, *flags: str) -> Path:
     return program
 
 
-def trace_to_the_end(program: Path) -> HeapSnapshot:
-    """Run a program that waits for release, and return its heap after it has ended."""
-    process = subprocess.Popen([program, "--wait"], stdout=subprocess.PIPE)
+@contextmanager
+def release_traced(program: Path) -> Iterator[tuple[subprocess.Popen[bytes], Tracer]]:
+    """Start a program that waits for release, attach, let it go; it is killed at the end."""
+    process = subprocess.Popen([program, "--wait"], stdout=subprocess.DEVNULL)
     try:
         wait_until_held(process.pid)
         with (
@@ -35,14 +37,19 @@ def trace_to_the_end(program: Path) -> HeapSnapshot:
             Tracer(process.pid, symbols) as tracer,
         ):
             process.send_signal(signal.SIGUSR1)
-            for _ in tracer.sample(60, interval_s=0.2):
-                pass
-            assert process.wait(60) == 0
-            return tracer.trace.snapshots[-1]
+            yield process, tracer
     finally:
         process.kill()
         process.wait()
-        process.stdout.close()
+
+
+def trace_to_the_end(program: Path) -> HeapSnapshot:
+    """Run a program that waits for release, and return its heap after it has ended."""
+    with release_traced(program) as (process, tracer):
+        for _ in tracer.sample(60, interval_s=0.2):
+            pass
+        assert process.wait(60) == 0
+        return tracer.trace.snapshots[-1]
 
 
 def from_function(snapshot: HeapSnapshot, name: str) -> tuple[int, int]:

@@ -23,7 +23,7 @@ enum counter {
 	LOST_BLOCKS_FULL,    /* an allocation not recorded: MAX_BLOCKS reached */
 	LOST_STACKS_FULL,    /* an allocation not recorded: MAX_STACKS reached */
 	LOST_THREADS_FULL,   /* a call not recorded: MAX_THREADS reached */
-	LOST_UNWOUND,        /* a call that never returned: longjmp or thread exit inside malloc */
+	LOST_UNWOUND,        /* a call that never returned: the program jumped out of it */
 	LOST_UNREADABLE,     /* an argument or a return address that could not be read */
 	LOST_RACED,          /* two blocks at one address: events seen out of order */
 	COUNTERS_LEN,
@@ -246,8 +246,8 @@ static __always_inline struct stack_usage *find_or_add_stack(struct call *call)
 	struct stack_usage *usage = stacks.lookup(&stack_id);
 	if (usage)
 		return usage;
-	stacks.insert(
-		&stack_id, &call->fresh); /* another thread may have been first: both find it */
+	/* Another thread may be first; then this fails, and both find the same one. */
+	stacks.insert(&stack_id, &call->fresh);
 	return stacks.lookup(&stack_id);
 }
 
