@@ -27,7 +27,16 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from lablib.records import FixVerdict, Frame, HeapTrace, ProcessVerdict, StackUsage, StackVerdict
+from lablib.records import (
+    FixVerdict,
+    Frame,
+    HeapSnapshot,
+    HeapTrace,
+    ProcessVerdict,
+    StackUsage,
+    StackVerdict,
+)
+from lablib.wording import count_of
 
 MIN_SNAPSHOTS = 5
 MIN_WINDOW_S = 2.0
@@ -37,11 +46,19 @@ MAX_FREED_SHARE_OF_A_LEAK = 0.01
 MIN_LATE_SHARE = 0.25
 """How much of the growth must have come in the last half of the window to say that it goes on."""
 
+_NOUNS = {
+    "heap": "block",
+    "mapping": "mapping",
+    "thread_stack": "thread stack",
+    "arena": "arena",
+    "file": "mapped file",
+}
 _MIN_STEPS = 3
 _MAX_POINTS = 200
 _GRAVITY = ("leaking", "growing", "undecided", "plateau", "churn", "clean")
 
 Floats = NDArray[np.float64]
+_Key = tuple[str, tuple[Frame, ...]]
 
 
 def judge_trace(trace: HeapTrace) -> ProcessVerdict:
@@ -55,7 +72,7 @@ def judge_trace(trace: HeapTrace) -> ProcessVerdict:
     series = _collect_series(trace)
     verdicts = tuple(
         sorted(
-            (_judge_stack(usage, *series[usage.frames]) for usage in last.stacks),
+            (_judge_stack(usage, *series[key], last.is_running) for key, usage in _judged(last)),
             key=lambda verdict: (-verdict.usage.live_bytes, -verdict.usage.allocated_bytes),
         )
     )
@@ -89,8 +106,9 @@ def judge_fix(before: ProcessVerdict, after: ProcessVerdict) -> FixVerdict:
             return FixVerdict("undecided", f"Not proven: {who} was not seen to do its work again.")
         kept = sum(verdict.usage.live_blocks for verdict in again)
         sentences.append(
-            f"{function} kept {lost.live_blocks:,} of {_count(lost.allocated_blocks, 'block')} "
-            f"before ({lost.live_bytes:,} bytes) and {kept:,} of {_count(allocated, 'block')} after"
+            f"{function} kept {lost.live_blocks:,} of {count_of(lost.allocated_blocks, 'block')} "
+            f"before ({lost.live_bytes:,} bytes) "
+            f"and {kept:,} of {count_of(allocated, 'block')} after"
         )
     return FixVerdict("fixed", f"Fixed: {'; '.join(sentences)}, and no other stack grows.")
 
@@ -122,21 +140,25 @@ def _thin(values: Floats) -> Floats:
     return thinned
 
 
-def _collect_series(
-    trace: HeapTrace,
-) -> dict[tuple[Frame, ...], tuple[list[float], list[float]]]:
-    """Return, by call stack, the times since it was first seen and the live bytes at them."""
-    series: dict[tuple[Frame, ...], tuple[list[float], list[float]]] = {}
+def _judged(snapshot: HeapSnapshot) -> list[tuple[_Key, StackUsage]]:
+    """Return what is judged: the heap and the mappings, but not what malloc maps for itself."""
+    mappings = tuple(usage for usage in snapshot.mappings if usage.kind != "arena")
+    return [((usage.kind, usage.frames), usage) for usage in snapshot.stacks + mappings]
+
+
+def _collect_series(trace: HeapTrace) -> dict[_Key, tuple[list[float], list[float]]]:
+    """Return, by kind and call stack, the times since first seen and the live bytes at them."""
+    series: dict[_Key, tuple[list[float], list[float]]] = {}
     for snapshot in trace.snapshots:
-        for stack in snapshot.stacks:
-            times, values = series.setdefault(stack.frames, ([], []))
+        for key, usage in _judged(snapshot):
+            times, values = series.setdefault(key, ([], []))
             times.append(snapshot.elapsed_s)
-            values.append(float(stack.live_bytes))
+            values.append(float(usage.live_bytes))
     return series
 
 
 def _judge_stack(
-    usage: StackUsage, times_s: Sequence[float], live_bytes: Sequence[float]
+    usage: StackUsage, times_s: Sequence[float], live_bytes: Sequence[float], is_running: bool
 ) -> StackVerdict:
     slope, error = estimate_slope(times_s, live_bytes)
     seconds = times_s[-1] - times_s[0]
@@ -159,7 +181,7 @@ def _judge_stack(
         kind = "churn" if usage.freed_blocks else "plateau"
     if not np.isfinite(error):
         slope, error = 0.0, 0.0
-    sentence = _describe_stack(kind, usage, slope, error, seconds)
+    sentence = _describe_stack(kind, usage, slope, error, seconds, is_running)
     return StackVerdict(kind, sentence, usage, slope, error)
 
 
@@ -182,11 +204,14 @@ def _grows(live_bytes: Sequence[float], slope: float, error: float) -> bool:
 
 
 def _describe_stack(
-    kind: str, usage: StackUsage, slope: float, error: float, seconds: float
+    kind: str, usage: StackUsage, slope: float, error: float, seconds: float, is_running: bool
 ) -> str:
     site = name_site(usage)
-    live = f"{usage.live_bytes:,} bytes in {_count(usage.live_blocks, 'block')}"
-    freed = f"{usage.freed_blocks:,} of {_count(usage.allocated_blocks, 'block')} freed"
+    noun = _NOUNS[usage.kind]
+    live = f"{usage.live_bytes:,} bytes in {count_of(usage.live_blocks, noun)}"
+    if usage.live_bytes_error:
+        live = f"about {live} (± {1.96 * usage.live_bytes_error:,.0f} bytes, sampled)"
+    freed = f"{usage.freed_blocks:,} of {count_of(usage.allocated_blocks, noun)} freed"
     rate = f"{slope:,.0f} ± {error:,.0f} bytes a second over {seconds:.1f} s"
     if kind == "leaking":
         return f"{site} leaks: it holds {live}, grows by {rate}, with {freed}."
@@ -198,25 +223,21 @@ def _describe_stack(
         return f"{site} allocates and frees without growing: {freed}; it holds {live}."
     if kind == "clean":
         return f"{site} holds nothing: {freed}."
+    holds = f"Not enough evidence yet about {site}: it holds {live} after {seconds:.1f} s"
+    if not is_running:
+        return f"{holds}, and its program has ended; let it run for longer."
     more_s = max(1.0, MIN_WINDOW_S - seconds, seconds)
-    return (
-        f"Not enough evidence yet about {site}: it holds {live} after {seconds:.1f} s; "
-        f"trace for {more_s:.0f} s more."
-    )
+    return f"{holds}; trace for {more_s:.0f} s more."
 
 
 def _describe_process(kind: str, verdicts: Sequence[StackVerdict], trace: HeapTrace) -> str:
     gravest = [verdict for verdict in verdicts if verdict.kind == kind]
     if kind in ("leaking", "growing", "undecided"):
-        others = f" {_count(len(gravest) - 1, 'more stack')} like it." if len(gravest) > 1 else ""
+        others = f" {count_of(len(gravest) - 1, 'more stack')} like it." if len(gravest) > 1 else ""
         return gravest[0].sentence + others
     events = trace.snapshots[-1].events
-    live = sum(verdict.usage.live_bytes for verdict in verdicts)
+    live = trace.snapshots[-1].live_bytes
     return (
         f"Not a leak: nothing grew in {trace.seconds:.1f} s; {events.frees:,} of "
-        f"{_count(events.allocations, 'block')} were freed, and {live:,} bytes are still in use."
+        f"{count_of(events.allocations, 'block')} were freed, and {live:,} bytes are still in use."
     )
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

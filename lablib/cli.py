@@ -8,8 +8,6 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -100,13 +98,19 @@ def doctor(as_json: bool) -> None:
     sys.exit(0 if all(capability.works for capability in found) else 1)
 
 
-@verbs.command()
+@verbs.command(context_settings={"ignore_unknown_options": False})
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @click.option("--pid", type=int, help="The process to trace.")
 @click.option("--container", help="The running container whose first process to trace.")
 @click.option(
     "--seconds", type=click.FloatRange(0.1), help="How long (default: until its end or Ctrl-C)."
 )
 @click.option("--interval", type=click.FloatRange(0.05, 10), default=0.5, show_default=True)
+@click.option("--window", is_flag=True, help="Ask what single actions leave behind: Enter opens.")
+@click.option("--follow-forks", is_flag=True, help="Trace the processes that it makes, too.")
+@click.option("--sample", type=click.IntRange(1, 1 << 20), help="Only one block in so many bytes.")
+@click.option("--max-blocks", type=click.IntRange(1, 1 << 26), help="Room for live blocks.")
+@click.option("--max-stacks", type=click.IntRange(1, 1 << 20), help="Room for call stacks.")
 @click.option(
     "--debug-dir",
     "debug_dirs",
@@ -114,62 +118,93 @@ def doctor(as_json: bool) -> None:
     multiple=True,
     help="A folder with debug files by build-id, or with unstripped copies.",
 )
+@click.option("--source", type=click.Choice(["ebpf"]), default="ebpf", show_default=True)
 @click.option("--save", type=click.Path(path_type=Path, dir_okay=False), help="Keep the session.")
+@click.option(
+    "--flame",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Draw a flame graph of the live bytes (SVG).",
+)
 @json_option
 def trace(
+    command: tuple[str, ...],
     pid: int | None,
     container: str | None,
     seconds: float | None,
     interval: float,
+    window: bool,
+    follow_forks: bool,
+    sample: int | None,
+    max_blocks: int | None,
+    max_stacks: int | None,
     debug_dirs: tuple[Path, ...],
+    source: str,
     save: Path | None,
+    flame: Path | None,
     as_json: bool,
 ) -> None:
-    """Trace the heap of a running program, and judge it."""
-    from lablib.analysis import judge_trace
-    from lablib.privilege import ask_for_root
-    from lablib.recording import save_trace
-    from lablib.symbols import ProcessSymbols
-    from lablib.tracing.client import Tracer
-    from lablib.tracing.control import start_service
+    """Trace the heap of a program, and judge it.
 
-    if (pid is None) == (container is None):
-        raise click.UsageError("give one of --pid and --container")
+    A running one by --pid or --container; or -- COMMAND, started here and traced from its first
+    instruction.
+    """
+    from lablib.privilege import ask_for_root
+    from lablib.records import TraceOptions
+    from lablib.report import make_console
+    from lablib.tracing.control import start_service
+    from lablib.watching import Watch, watch_command, watch_process, watch_windows
+
+    if [pid is not None, container is not None, bool(command)].count(True) != 1:
+        raise click.UsageError("give one of --pid N, --container NAME and -- COMMAND")
+    if window and (command or seconds):
+        raise click.UsageError("--window goes with --pid or --container, and without --seconds")
     if container is not None:
         from lablib.containers import find_container_pid
         from lablib.engine import find_engine
 
         pid = find_container_pid(find_engine(may_start=False), container)
-    assert pid is not None
-    _check_is_there(pid)
+    if pid is not None:
+        _check_is_there(pid)
     ask_for_root("the tracer service")
     start_service()
-    with closing(ProcessSymbols(pid, debug_dirs)) as symbols, Tracer(pid, symbols) as tracer:
-        _watch(tracer, seconds, interval, as_json)
-        nameless = symbols.modules_without_lines()
-    recorded = tracer.trace
+    options = TraceOptions(sample or 0, follow_forks, max_blocks, max_stacks, not window)
+    watch = Watch(seconds, interval, debug_dirs, options)
+    console = make_console(as_json)
+    if pid is None:
+        watched = watch_command(command, watch, console)
+    elif window:
+        watched = watch_windows(pid, watch, console, sys.stdin)
+    else:
+        watched = watch_process(pid, watch, console)
+    _report(watched, save, flame, as_json)
+
+
+def _report(watched: Any, save: Path | None, flame: Path | None, as_json: bool) -> NoReturn:
+    """Keep and print what was seen; the exit code is the verdict's."""
+    from lablib.recording import save_bytes, save_trace
+    from lablib.report import make_console
+    from lablib.watching import describe_watched, judge_watched, render_watched
+
+    recorded = watched.traces[0]
     if save is not None:
         save_trace(recorded, save)
-    if nameless:
+    if flame is not None:
+        from lablib.flame import draw_flame
+
+        last = watched.windows[-1] if watched.windows else recorded.snapshots[-1]
+        save_bytes(draw_flame(last, recorded.target.command).encode(), flame)
+    if watched.nameless:
         click.echo(
-            f"lab: {', '.join(nameless)} has no line numbers; "
+            f"lab: {', '.join(watched.nameless)} has no line numbers; "
             "build it with -g, or give its debug files with --debug-dir DIR",
             err=True,
         )
-    _print_trace(recorded, judge_trace(recorded), as_json)
-
-
-def _watch(tracer: Any, seconds: float | None, interval_s: float, as_json: bool) -> None:
-    from lablib.report import make_console
-
-    stopped: list[bool] = []
-    with make_console(as_json).status("tracing ...") as status, _first_ctrl_c(stopped):
-        for snapshot in tracer.sample(seconds, interval_s, lambda: bool(stopped)):
-            status.update(
-                f"tracing process {tracer.target.pid}: {snapshot.elapsed_s:.1f} s, "
-                f"{snapshot.live_bytes:,} bytes in {snapshot.live_blocks:,} blocks live"
-                + ("" if seconds is not None else " (Ctrl-C to stop and judge)")
-            )
+    verdicts = judge_watched(watched)
+    if as_json:
+        _print_json(describe_watched(watched, verdicts))
+    else:
+        make_console(False).print(render_watched(watched, verdicts))
+    sys.exit(1 if any(verdict.kind == "leaking" for verdict in verdicts) else 0)
 
 
 @verbs.command()
@@ -224,6 +259,20 @@ def clean() -> None:
         click.echo("nothing of the lab was running")
 
 
+@verbs.command()
+@click.argument("name", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def bench(name: str | None, as_json: bool) -> None:
+    """Measure: the figures that the README quotes, side by side with other tools."""
+    from benchmarks import NAMES
+
+    if name not in NAMES:
+        raise click.UsageError(f"give the name of a benchmark: {', '.join(NAMES)}")
+    os.chdir(CHECKOUT)
+    words = [sys.executable, "-m", f"benchmarks.{name}", *(["--json"] if as_json else [])]
+    os.execv(sys.executable, words)
+
+
 @verbs.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
 @click.argument("pytest_args", nargs=-1, type=click.UNPROCESSED)
 def test(pytest_args: tuple[str, ...]) -> None:
@@ -266,22 +315,6 @@ def _print_trace(recorded: Any, verdict: Any, as_json: bool) -> NoReturn:
 
 def _print_json(document: Any) -> None:
     click.echo(json.dumps(document, indent=2))
-
-
-@contextmanager
-def _first_ctrl_c(stopped: list[bool]) -> Iterator[None]:
-    """Within, a first Ctrl-C only asks to stop; a second one interrupts as usual."""
-
-    def ask_to_stop(number: int, frame: FrameType | None) -> None:
-        if stopped:
-            raise KeyboardInterrupt
-        stopped.append(True)
-
-    previous = signal.signal(signal.SIGINT, ask_to_stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, previous)
 
 
 def _end_in_order(number: int, frame: FrameType | None) -> NoReturn:

@@ -11,7 +11,7 @@ from typing import Any
 from lablib.errors import RecordingError
 from lablib.records import Frame, HeapSnapshot, HeapTrace, StackUsage, Target, TraceEvents
 
-FORMAT = "memory-leak-lab heap trace 1"
+FORMAT = "memory-leak-lab heap trace 2"
 
 
 def save_trace(trace: HeapTrace, path: Path) -> Path:
@@ -23,15 +23,21 @@ def save_trace(trace: HeapTrace, path: Path) -> Path:
         "source": trace.source,
         "kernel": trace.kernel,
         "target": dataclasses.asdict(trace.target),
+        "sample_bytes": trace.sample_bytes,
         "frames": [dataclasses.astuple(frame) for frame in frames],
         "snapshots": snapshots,
     }
+    return save_bytes(gzip.compress(json.dumps(document).encode(), mtime=0), path)
+
+
+def save_bytes(data: bytes, path: Path) -> Path:
+    """Write a file and return its path; raises `RecordingError` if that can't be done."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(gzip.compress(json.dumps(document).encode(), mtime=0))
+        path.write_bytes(data)
     except OSError as error:
         raise RecordingError(
-            f"the session could not be saved to {path} ({error.strerror})",
+            f"{path} could not be written ({error.strerror})",
             "free some space or choose another folder",
         ) from None
     return path
@@ -48,6 +54,7 @@ def load_trace(path: Path) -> HeapTrace:
             source=document["source"],
             kernel=document["kernel"],
             target=Target(**document["target"]),
+            sample_bytes=document["sample_bytes"],
             snapshots=tuple(_decode_snapshot(record, frames) for record in document["snapshots"]),
         )
     except OSError as error:
@@ -61,20 +68,34 @@ def load_trace(path: Path) -> HeapTrace:
 
 def _encode_snapshot(snapshot: HeapSnapshot, frames: dict[Frame, int]) -> dict[str, Any]:
     """A snapshot as JSON; each frame is written once, and stacks name it by its number."""
+
+    def encode(usages: tuple[StackUsage, ...]) -> list[dict[str, Any]]:
+        return [
+            {**vars(u), "frames": [frames.setdefault(frame, len(frames)) for frame in u.frames]}
+            for u in usages
+        ]
+
     events = vars(snapshot.events)
     return {
-        **{name: value for name, value in vars(snapshot).items() if name != "stacks"},
+        **vars(snapshot),
         "events": {**events, "missed_by_reason": dict(snapshot.events.missed_by_reason)},
-        "stacks": [
-            {**vars(s), "frames": [frames.setdefault(frame, len(frames)) for frame in s.frames]}
-            for s in snapshot.stacks
-        ],
+        "stacks": encode(snapshot.stacks),
+        "mappings": encode(snapshot.mappings),
     }
 
 
 def _decode_snapshot(record: dict[str, Any], frames: list[Frame]) -> HeapSnapshot:
-    stacks = tuple(
-        StackUsage(**{**stack, "frames": tuple(frames[number] for number in stack["frames"])})
-        for stack in record["stacks"]
+    def decode(usages: list[dict[str, Any]]) -> tuple[StackUsage, ...]:
+        return tuple(
+            StackUsage(**{**usage, "frames": tuple(frames[number] for number in usage["frames"])})
+            for usage in usages
+        )
+
+    return HeapSnapshot(
+        **{
+            **record,
+            "stacks": decode(record["stacks"]),
+            "mappings": decode(record["mappings"]),
+            "events": TraceEvents(**record["events"]),
+        }
     )
-    return HeapSnapshot(**{**record, "stacks": stacks, "events": TraceEvents(**record["events"])})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,12 +34,20 @@ class Frame:
         return f"{name} ({where}{', inlined' if self.inlined else ''})"
 
 
+USAGE_KINDS = ("heap", "mapping", "thread_stack", "arena", "file")
+"""What a call stack holds: blocks of the heap, memory that the program mapped by itself (mmap),
+stacks of threads, what the allocator has mapped to take blocks from, or mapped files."""
+
+
 @dataclass(frozen=True)
 class StackUsage:
     """What one call stack has done to the heap since the tracing began.
 
-    `frames` start at the function that called the allocator. `mean_age_s` is that of the live
-    blocks, None where there are none. `is_cut` says that callers are missing above the last frame.
+    `frames` start at the function that called the allocator. `kind` is one of `USAGE_KINDS`.
+    `mean_age_s` is that of the live blocks, None where there are none. `is_cut` says that callers
+    are missing: above the last frame, or beside code whose frames can't be told apart. In a sampled
+    trace bytes and blocks are estimates, and `live_bytes_error` is the standard error of the live
+    bytes; it is 0 where all blocks were counted.
     """
 
     frames: tuple[Frame, ...]
@@ -48,6 +57,8 @@ class StackUsage:
     freed_blocks: int
     mean_age_s: float | None = None
     is_cut: bool = False
+    kind: str = "heap"
+    live_bytes_error: float = 0.0
 
     @property
     def live_bytes(self) -> int:
@@ -82,10 +93,11 @@ class TraceEvents:
 
 @dataclass(frozen=True)
 class HeapSnapshot:
-    """The heap of one process at one moment, by call stack.
+    """The heap of one process at one moment, by call stack; and beside it what it has mapped.
 
     `elapsed_s` counts from the start of the tracing (monotonic clock); `rss_bytes` is the resident
-    set at that moment from /proc/PID/statm, None once the process has ended.
+    set at that moment from /proc/PID/statm, None once the process has ended. `has_executed` says
+    that the process has become another program, which ends the tracing.
     """
 
     elapsed_s: float
@@ -93,6 +105,8 @@ class HeapSnapshot:
     events: TraceEvents
     rss_bytes: int | None = None
     is_running: bool = True
+    has_executed: bool = False
+    mappings: tuple[StackUsage, ...] = ()
 
     @property
     def live_bytes(self) -> int:
@@ -103,6 +117,11 @@ class HeapSnapshot:
     def live_blocks(self) -> int:
         """Blocks allocated and not freed, over all stacks."""
         return sum(stack.live_blocks for stack in self.stacks)
+
+    @property
+    def live_bytes_error(self) -> float:
+        """Standard error of `live_bytes`; 0 where every block was counted."""
+        return math.sqrt(sum(stack.live_bytes_error**2 for stack in self.stacks))
 
 
 @dataclass(frozen=True)
@@ -118,12 +137,14 @@ class HeapTrace:
     """A finished or a growing recording of one process's heap: its snapshots in order of time.
 
     `source` says how the numbers were obtained ("ebpf"), `kernel` on which kernel release.
+    `sample_bytes` is 0 where every block was counted, else the mean distance between samples.
     """
 
     source: str
     kernel: str
     target: Target
     snapshots: tuple[HeapSnapshot, ...]
+    sample_bytes: int = 0
 
     @property
     def seconds(self) -> float:
@@ -134,6 +155,35 @@ class HeapTrace:
     def is_complete(self) -> bool:
         """Whether every event inside the window is in the totals."""
         return bool(self.snapshots) and self.snapshots[-1].events.missed == 0
+
+
+@dataclass(frozen=True)
+class TraceOptions:
+    """What to ask of a tracer beside the process.
+
+    `sample_bytes` above 0 samples one block in about so many bytes (up to 1 MiB). `follows_forks`
+    traces the children too. `max_blocks` and `max_stacks` size the kernel's tables; by default they
+    fit the target. Without `opens_window` nothing counts until a window is opened.
+    """
+
+    sample_bytes: int = 0
+    follows_forks: bool = False
+    max_blocks: int | None = None
+    max_stacks: int | None = None
+    opens_window: bool = True
+
+
+@dataclass(frozen=True)
+class UnwindTables:
+    """How to find the callers of a process's functions, as the tracer's kernel side searches it.
+
+    `modules` are five unsigned 64-bit words each, sorted by address: start and end of a file's code
+    in the process, the bias between its addresses and those in its rows, the number of its first
+    row, and how many. `rows` are the rows of unwinding.py.
+    """
+
+    modules: bytes = b""
+    rows: bytes = b""
 
 
 @dataclass(frozen=True)

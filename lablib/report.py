@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from lablib.records import HeapTrace, ProcessVerdict, StackUsage
+from lablib.records import HeapSnapshot, HeapTrace, ProcessVerdict, StackUsage, StackVerdict
+from lablib.wording import count_of, make_printable
 
 KIND_STYLES = {
     "leaking": "bold red",
@@ -22,17 +24,29 @@ KIND_STYLES = {
     "not_fixed": "bold red",
 }
 MAX_STACKS_SHOWN = 5
+_WORDS_FOR_ENDING = {
+    None: "runs on",
+    "exited": "has ended",
+    "became another program": "became another program, which is not traced",
+}
 
 
 def describe_trace(trace: HeapTrace, verdict: ProcessVerdict) -> dict[str, Any]:
-    """Return the document of `./lab trace --json`; all stacks with live bytes are in it."""
-    events = trace.snapshots[-1].events
+    """Return the document of `./lab trace --json`.
+
+    All stacks with live bytes are in it; what was mapped is apart from them, under "mappings".
+    """
+    last = trace.snapshots[-1]
+    events = last.events
+    judged = [stack for stack in verdict.stacks if stack.usage.live_bytes]
     return {
         "source": trace.source,
         "kernel": trace.kernel,
         "seconds": round(trace.seconds, 3),
         "complete": trace.is_complete,
+        "sampled_every_bytes": trace.sample_bytes or None,
         "target": dataclasses.asdict(trace.target),
+        "ended": _describe_ending(last),
         "events": {
             "allocations": events.allocations,
             "frees": events.frees,
@@ -41,68 +55,109 @@ def describe_trace(trace: HeapTrace, verdict: ProcessVerdict) -> dict[str, Any]:
             "missed": events.missed,
             "missed_by_reason": dict(events.missed_by_reason),
         },
-        "live_bytes": trace.snapshots[-1].live_bytes,
-        "live_blocks": trace.snapshots[-1].live_blocks,
-        "stacks": [
-            {
-                "live_bytes": stack.usage.live_bytes,
-                "live_blocks": stack.usage.live_blocks,
-                "allocated_bytes": stack.usage.allocated_bytes,
-                "allocated_blocks": stack.usage.allocated_blocks,
-                "freed_bytes": stack.usage.freed_bytes,
-                "freed_blocks": stack.usage.freed_blocks,
-                "mean_age_s": stack.usage.mean_age_s,
-                "growth_bytes_per_s": stack.growth_bytes_per_s,
-                "growth_error_bytes_per_s": stack.growth_error_bytes_per_s,
-                "verdict": stack.kind,
-                "sentence": stack.sentence,
-                "callers_missing": stack.usage.is_cut,
-                "frames": [dataclasses.asdict(frame) for frame in stack.usage.frames],
-            }
-            for stack in verdict.stacks
-            if stack.usage.live_bytes
-        ],
+        "live_bytes": last.live_bytes,
+        "live_blocks": last.live_blocks,
+        "live_bytes_error": last.live_bytes_error,
+        "stacks": [_describe_stack(stack) for stack in judged if stack.usage.kind == "heap"],
+        "mappings": [_describe_stack(stack) for stack in judged if stack.usage.kind != "heap"]
+        + [_describe_usage(usage) for usage in last.mappings if usage.kind == "arena"],
         "verdict": {"kind": verdict.kind, "sentence": verdict.sentence},
     }
 
 
+def _describe_stack(stack: StackVerdict) -> dict[str, Any]:
+    return {
+        **_describe_usage(stack.usage),
+        "growth_bytes_per_s": stack.growth_bytes_per_s,
+        "growth_error_bytes_per_s": stack.growth_error_bytes_per_s,
+        "verdict": stack.kind,
+        "sentence": stack.sentence,
+    }
+
+
+def _describe_usage(usage: StackUsage) -> dict[str, Any]:
+    return {
+        "kind": usage.kind,
+        "live_bytes": usage.live_bytes,
+        "live_bytes_error": usage.live_bytes_error,
+        "live_blocks": usage.live_blocks,
+        "allocated_bytes": usage.allocated_bytes,
+        "allocated_blocks": usage.allocated_blocks,
+        "freed_bytes": usage.freed_bytes,
+        "freed_blocks": usage.freed_blocks,
+        "mean_age_s": usage.mean_age_s,
+        "callers_missing": usage.is_cut,
+        "frames": [dataclasses.asdict(frame) for frame in usage.frames],
+    }
+
+
+def _describe_ending(last: HeapSnapshot) -> str | None:
+    if last.has_executed:
+        return "became another program"
+    return None if last.is_running else "exited"
+
+
 def render_trace(trace: HeapTrace, verdict: ProcessVerdict) -> RenderableType:
     """Return a page with the largest stacks of a trace, what was missed, and the verdict."""
+    heap = [stack for stack in verdict.stacks if stack.usage.kind == "heap"]
+    mapped = [stack for stack in verdict.stacks if stack.usage.kind != "heap"]
+    lines: list[RenderableType] = [_render_stacks("live bytes", "blocks", heap)]
+    if mapped:
+        lines += [Text("mapped by the program itself:"), _render_stacks("bytes", "count", mapped)]
+    arenas = [usage for usage in trace.snapshots[-1].mappings if usage.kind == "arena"]
+    reserved = sum(usage.live_bytes for usage in arenas)
+    if reserved:
+        lines.append(Text(f"{reserved:,} bytes mapped by the allocator to take blocks from"))
+    lines.append(_render_events(trace))
+    lines.append(Text(verdict.sentence, KIND_STYLES[verdict.kind]))
+    return Group(*lines)
+
+
+def _render_stacks(size: str, number: str, stacks: Sequence[StackVerdict]) -> RenderableType:
     table = Table(box=None, pad_edge=False)
-    for heading in ("live bytes", "blocks", "freed", "verdict"):
-        table.add_column(heading, justify="right" if heading != "verdict" else "left")
+    for heading in (size, number, "freed"):
+        table.add_column(heading, justify="right")
+    table.add_column("verdict")
     table.add_column("allocated by", overflow="fold")
-    for stack in verdict.stacks[:MAX_STACKS_SHOWN]:
+    for stack in stacks[:MAX_STACKS_SHOWN]:
+        error = 1.96 * stack.usage.live_bytes_error
         table.add_row(
-            f"{stack.usage.live_bytes:,}",
+            f"{stack.usage.live_bytes:,}" + (f"\n± {error:,.0f}" if error else ""),
             f"{stack.usage.live_blocks:,}",
             f"{stack.usage.freed_blocks:,}",
             Text(stack.kind, KIND_STYLES[stack.kind]),
             render_stack(stack.usage),
         )
-    lines: list[RenderableType] = [table]
-    if len(verdict.stacks) > MAX_STACKS_SHOWN:
-        lines.append(Text(f"... and {len(verdict.stacks) - MAX_STACKS_SHOWN} more stacks"))
-    events = trace.snapshots[-1].events
+    rest = len(stacks) - MAX_STACKS_SHOWN
+    return Group(table, Text(f"... and {count_of(rest, 'more stack')}")) if rest > 0 else table
+
+
+def _render_events(trace: HeapTrace) -> Text:
+    last = trace.snapshots[-1]
+    events = last.events
     missed = ", ".join(f"{n:,} {reason}" for reason, n in events.missed_by_reason.items())
-    lines.append(
-        Text(
-            f"source: {trace.source}; {trace.seconds:.1f} s; {events.allocations:,} allocations, "
-            f"{events.frees:,} frees, {events.from_before:,} about blocks not on record; "
-            + (f"NOT COMPLETE, missed: {missed}" if missed else "nothing missed"),
-            style="bold yellow" if missed else "dim",
-        )
+    ending = f"; the process {_WORDS_FOR_ENDING[_describe_ending(last)]}"
+    sampled = f"sampled every {trace.sample_bytes:,} bytes, " if trace.sample_bytes else ""
+    return Text(
+        f"source: {trace.source}; {trace.seconds:.1f} s{ending}; {sampled}"
+        f"{count_of(events.allocations, 'allocation')}, {count_of(events.frees, 'free')}, "
+        f"{events.from_before:,} about blocks not on record; "
+        + (f"NOT COMPLETE, missed: {missed}" if missed else "nothing missed"),
+        style="bold yellow" if missed else "dim",
     )
-    lines.append(Text(verdict.sentence, KIND_STYLES[verdict.kind]))
-    return Group(*lines)
 
 
 def render_stack(usage: StackUsage) -> Text:
-    """Return a call stack, the allocator's caller first, one frame a line."""
-    lines = [str(frame) for frame in usage.frames] or ["(no frame could be read)"]
+    """Return a call stack, the allocator's caller first, one frame a line, up to main."""
+    lines = []
+    for frame in usage.frames:
+        lines.append(str(frame))
+        if frame.function == "main":  # below it is only what starts every program
+            break
+    lines = lines or ["(no frame could be read)"]
     if usage.is_cut:
-        lines.append("(callers missing: code without frame pointers)")
-    return Text("\n".join(lines))
+        lines.append("(callers missing: code without frame pointers or unwind tables)")
+    return Text("\n".join(make_printable(line) for line in lines))
 
 
 def make_console(is_json: bool) -> Console:

@@ -12,21 +12,29 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
+import numpy as np
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
+from numpy.typing import NDArray
 from symbolic.debuginfo import Archive, Object
 from symbolic.exceptions import SymbolicError
 from symbolic.symcache import SourceLocation
 
-from lablib.records import Frame
+from lablib.records import Frame, UnwindTables
+from lablib.unwinding import read_unwind_rows
 
 SYSTEM_DEBUG_DIR = Path("/usr/lib/debug")
 
-_OUTERMOST = {"_start", "__libc_start_main", "__libc_start_call_main", "start_thread", "clone3"}
+_OUTERMOST = {
+    *("main", "_start", "__libc_start_main", "__libc_start_call_main"),
+    *("start_thread", "clone3"),
+}
 # What gcc appends to the name of a changed copy of a function: nobody finds it in the source.
 _CLONE_SUFFIX = re.compile(r"(\.(isra|constprop|part|cold|lto_priv)(\.\d+)*)+$")
+_GLIBC_ALIAS = "__GI_"  # glibc's mark for its own way to a function that it also exports
 _NOT_A_SYMBOL = 0xFFFFFFFF  # symbolic's sym_addr for a function that was inlined
 
 
@@ -57,18 +65,35 @@ def parse_mappings(maps_text: str) -> list[Mapping]:
     return sorted(mappings, key=lambda mapping: mapping.start)
 
 
+@dataclass(frozen=True)
+class Segments:
+    """Where the loaded parts of an ELF file lie: (file offset, size, address) of each, in bytes."""
+
+    parts: tuple[tuple[int, int, int], ...]
+
+    def find_address(self, file_offset: int) -> int | None:
+        """Return the address of a place in the file, from the load base; None if not loaded."""
+        base = min((vaddr for _, _, vaddr in self.parts), default=0) & ~0xFFF
+        return next(
+            (vaddr + file_offset - at - base for at, size, vaddr in self.parts
+             if at <= file_offset < at + size),
+            None,
+        )  # fmt: skip
+
+
+def read_segments(path: Path) -> Segments:
+    """Return the loaded parts of an ELF file; raises `OSError` or `ELFError`."""
+    with path.open("rb") as file:
+        loaded = ELFFile(file).iter_segments("PT_LOAD")
+        return Segments(tuple((s["p_offset"], s["p_filesz"], s["p_vaddr"]) for s in loaded))
+
+
 class ElfSymbols:
     """The symbols of one ELF file, helped out by its debug file where one is found."""
 
     def __init__(self, path: Path, debug_candidates: Sequence[Path] = ()) -> None:
         """Read the file; raises `OSError` or `ELFError` if it is none that can be read."""
-        with path.open("rb") as file:
-            elf = ELFFile(file)
-            self._segments = [
-                (part["p_offset"], part["p_filesz"], part["p_vaddr"])
-                for part in elf.iter_segments("PT_LOAD")
-            ]
-        self._base = min((vaddr for _, _, vaddr in self._segments), default=0) & ~0xFFF
+        self._segments = read_segments(path)
         own = _open_object(path)
         self.build_id: str | None = own.code_id
         self.has_line_numbers = "debug" in own.features
@@ -87,13 +112,8 @@ class ElfSymbols:
 
         More than one where functions were inlined; one without a function where none is known.
         """
-        vaddr = next(
-            (vaddr + file_offset - at for at, size, vaddr in self._segments
-             if at <= file_offset < at + size),
-            None,
-        )  # fmt: skip
-        if vaddr is not None:
-            relative = vaddr - self._base
+        relative = self._segments.find_address(file_offset)
+        if relative is not None:
             for cache in self._caches:
                 if found := cache.lookup(relative - 1):  # the call, not what follows it
                     return _make_frames(found, relative, module)
@@ -124,25 +144,64 @@ class ProcessSymbols:
                 os.close(descriptor)
         self._fd_by_file.clear()
 
-    def resolve_stack(self, addresses: Iterable[int]) -> tuple[tuple[Frame, ...], bool]:
+    def resolve_stack(
+        self, addresses: Sequence[int], certain: int | None = None
+    ) -> tuple[tuple[Frame, ...], bool]:
         """Return the frames of return addresses, callers last, and whether callers are missing.
 
-        A walk by frame pointers ends in nonsense where the code was built without them; whatever
-        does not lie in code is cut off.
+        The first `certain` addresses were found by the rules of the code; the others, or with None
+        all, by frame pointers. A walk by those ends in nonsense where the code was built without
+        them; whatever does not lie in code is cut off.
         """
         frames: list[Frame] = []
         count = 0
+        reaches_main = False
         for address in addresses:
             mapping = self._find_mapping(address)
             if mapping is None:
                 break
             frames += self._resolve(mapping, address - mapping.start + mapping.file_offset)
             count += 1
+            reaches_main |= frames[-1].function in _OUTERMOST and count <= (certain or 0)
+        if certain is not None:
+            return tuple(frames), not reaches_main
         last = frames[-1] if frames else None
         reaches_the_top = last is not None and (
             last.function in _OUTERMOST or (count > 1 and last.module.startswith("libc"))
         )
         return tuple(frames), not reaches_the_top
+
+    def read_unwind_tables(self, max_modules: int, max_rows: int) -> UnwindTables:
+        """Return how the code that the process has mapped is unwound.
+
+        Files that would go beyond the limits are left out, the largest first: their callers are
+        found by frame pointers.
+        """
+        found: list[tuple[Mapping, int, NDArray[np.uint64]]] = []
+        for mapping in self._mappings:
+            descriptor = self._fd_by_file.get((mapping.inode, mapping.path))
+            if descriptor is None:
+                continue
+            path = Path(f"/proc/self/fd/{descriptor}")
+            try:
+                relative = read_segments(path).find_address(mapping.file_offset)
+                rows = read_unwind_rows(path)
+            except (OSError, ELFError):
+                continue
+            if relative is not None and len(rows):
+                found.append((mapping, mapping.start - relative, rows))
+        found.sort(key=lambda each: len(each[2]))
+        kept = list(accumulate(len(rows) for _, _, rows in found[:max_modules]))
+        found = found[: bisect.bisect_right(kept, max_rows)]
+        found.sort(key=lambda each: each[0].start)
+        firsts = accumulate((len(rows) for _, _, rows in found), initial=0)
+        modules = [
+            (mapping.start, mapping.end, bias % (1 << 64), first, len(rows))
+            for (mapping, bias, rows), first in zip(found, firsts, strict=False)
+        ]
+        return UnwindTables(
+            np.array(modules, np.uint64).tobytes(), b"".join(rows.tobytes() for *_, rows in found)
+        )
 
     def modules_without_lines(self) -> list[str]:
         """Return the names of the files looked into that have no line numbers, libraries aside."""
@@ -231,7 +290,7 @@ def _make_frames(found: Sequence[SourceLocation], relative: int, module: str) ->
     start = next((loc.sym_addr for loc in reversed(found) if loc.sym_addr != _NOT_A_SYMBOL), None)
     return [
         Frame(
-            function=_CLONE_SUFFIX.sub("", location.symbol) or None,
+            function=_CLONE_SUFFIX.sub("", location.symbol).removeprefix(_GLIBC_ALIAS) or None,
             module=module,
             offset=relative - start if start is not None else relative,
             file=Path(location.full_path).name if location.full_path else None,

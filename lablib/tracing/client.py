@@ -12,12 +12,11 @@ import contextlib
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import psutil
 
 from lablib import errors
@@ -29,45 +28,64 @@ from lablib.records import (
     MemleakReport,
     StackUsage,
     Target,
-    TraceEvents,
+    TraceOptions,
+    UnwindTables,
 )
 from lablib.tracing import protocol
+from lablib.tracing.decoder import SnapshotDecoder, decode_events
 from lablib.tracing.memleak import parse_memleak
 
 SOURCE = "ebpf"
+
+_DEFAULT_OPTIONS = TraceOptions()
 
 REPLY_TIMEOUT_S = 90.0
 """How long the service may take for one answer; a run of memleak takes longest."""
 
 
-class Symbolizer(Protocol):
-    """What turns the return addresses of one process into frames."""
+STOP_TIMEOUT_S = 10.0
 
-    def resolve_stack(self, addresses: Iterable[int]) -> tuple[tuple[Frame, ...], bool]:
-        """Return the frames, callers last, and whether callers are missing above them."""
+
+class Symbolizer(Protocol):
+    """What knows the code of one process: how to walk its stacks, and how to name them."""
+
+    def read_unwind_tables(self, max_modules: int, max_rows: int) -> UnwindTables:
+        """Return how the code that the process has mapped is unwound."""
+        ...
+
+    def resolve_stack(
+        self, addresses: Sequence[int], certain: int | None
+    ) -> tuple[tuple[Frame, ...], bool]:
+        """Return the frames, callers last, and whether callers are missing.
+
+        The first `certain` addresses were found by rules, the others by frame pointers.
+        """
         ...
 
 
 class Tracer(AbstractContextManager["Tracer"]):
     """A heap tracing session on one live process; a context manager that detaches."""
 
-    def __init__(self, pid: int, symbolizer: Symbolizer) -> None:
+    def __init__(
+        self, pid: int, symbolizer: Symbolizer, options: TraceOptions = _DEFAULT_OPTIONS
+    ) -> None:
         """Attach to process `pid`; its heap is counted from now on.
 
         Raises `TargetError` when the process is gone or not yours, `TracerError` when the service
         does not run or can't attach.
         """
-        self._symbolizer = symbolizer
-        self._frames_by_stack: dict[bytes, tuple[tuple[Frame, ...], bool]] = {}
         self.target = Target(pid, read_command(pid))
+        self.options = options
         self._connection = connect()
         try:
-            self._description, _ = _ask(self._connection, operation="trace_heap", pid=pid)
+            self._description = self._open(pid, symbolizer)
         except BaseException:
             self._connection.close()
             raise
         self._opened_ns = int(self._description["opened_ns"])
-        self._snapshots: list[HeapSnapshot] = []
+        self._decoder = SnapshotDecoder(self._description, symbolizer, options.sample_bytes)
+        self._commands: dict[int, str] = {pid: self.target.command}
+        self._snapshots: dict[int, list[HeapSnapshot]] = {pid: []}
 
     def __exit__(self, *_: object) -> None:
         """Detach; the target runs on."""
@@ -75,8 +93,13 @@ class Tracer(AbstractContextManager["Tracer"]):
 
     @property
     def trace(self) -> HeapTrace:
-        """All snapshots taken so far, as one record."""
-        return HeapTrace(SOURCE, os.uname().release, self.target, tuple(self._snapshots))
+        """All snapshots of the target taken so far, as one record."""
+        return self._make_trace(self.target.pid)
+
+    @property
+    def traces(self) -> tuple[HeapTrace, ...]:
+        """The target's trace, and behind it that of each child that was followed."""
+        return tuple(self._make_trace(pid) for pid in self._snapshots)
 
     def snapshot(self) -> HeapSnapshot:
         """Return the heap as it is now, and keep it in `trace`. Works after the target's end."""
@@ -85,6 +108,14 @@ class Tracer(AbstractContextManager["Tracer"]):
     def stop(self) -> HeapSnapshot:
         """Stop counting and return the last snapshot, which no event can change; then detach."""
         return self._take_snapshot("stop")
+
+    def open_window(self) -> HeapSnapshot:
+        """Count from now on what is allocated, and nothing from before; return the empty heap."""
+        return self._take_snapshot("open_window")
+
+    def close_window(self) -> HeapSnapshot:
+        """Count no more allocations; go on following those of the window to their end."""
+        return self._take_snapshot("close_window")
 
     def sample(
         self,
@@ -103,77 +134,70 @@ class Tracer(AbstractContextManager["Tracer"]):
             next_s += interval_s
             snapshot = self.snapshot()
             yield snapshot
-            if not snapshot.is_running:
+            if not snapshot.is_running and not self._has_running_child():
                 break
         else:
             if not should_stop():
                 time.sleep(max(0.0, end_s - time.monotonic()))
         yield self.stop()
 
-    def _take_snapshot(self, operation: str) -> HeapSnapshot:
-        header, rows = _ask(self._connection, operation=operation)
-        stacks = self._decode_stacks(rows, header["stacks"], header["now_ns"])
-        snapshot = HeapSnapshot(
-            elapsed_s=(header["now_ns"] - self._opened_ns) / 1e9,
-            stacks=tuple(sorted(stacks, key=lambda stack: -stack.live_bytes)),
-            events=_decode_events(header["counters"], stacks),
-            rss_bytes=_read_rss_bytes(self.target.pid) if header["is_running"] else None,
-            is_running=header["is_running"],
+    def _open(self, pid: int, symbolizer: Symbolizer) -> dict[str, Any]:
+        tables = symbolizer.read_unwind_tables(protocol.MAX_MODULES, protocol.MAX_UNWIND_ROWS)
+        wanted = {name: value for name, value in vars(self.options).items() if value is not None}
+        header, _ = _ask(
+            self._connection,
+            tables.modules + tables.rows,
+            operation="trace_heap",
+            pid=pid,
+            modules=len(tables.modules) // protocol.MODULE_BYTES,
+            rows=len(tables.rows) // protocol.ROW_BYTES,
+            **wanted,
         )
-        self._snapshots.append(snapshot)
-        return snapshot
+        return header
 
-    def _decode_stacks(self, payload: bytes, count: int, now_ns: int) -> list[StackUsage]:
-        """Return a record per stack, those that resolve to the same frames added together."""
-        fields = len(protocol.STACK_FIELDS)
-        words = fields + int(self._description["max_frames"])
-        rows = np.frombuffer(payload, dtype=np.uint64).reshape(count, words)
-        totals: dict[tuple[tuple[Frame, ...], bool], list[int]] = {}
-        for row in rows:
-            allocated_bytes, allocated, freed_bytes, freed, born_ns, depth = row[:fields].tolist()
-            key = self._resolve(row[fields : fields + depth])
-            total = totals.setdefault(key, [0, 0, 0, 0, 0])
-            for i, value in enumerate((allocated_bytes, allocated, freed_bytes, freed, born_ns)):
-                total[i] += value
-        return [_make_usage(*key, total, now_ns) for key, total in totals.items()]
+    def _take_snapshot(self, operation: str) -> HeapSnapshot:
+        header, payload = _ask(self._connection, operation=operation)
+        elapsed_s = (header["now_ns"] - self._opened_ns) / 1e9
+        pid_by_number = {0: self.target.pid}
+        running = {self.target.pid: header["is_running"]}
+        executed = {self.target.pid: header["has_executed"]}
+        for number, pid, has_executed in header["processes"]:
+            if number and pid:
+                pid_by_number[number] = pid
+                running[pid] = not has_executed and psutil.pid_exists(pid)
+                executed[pid] = bool(has_executed)
+        usages = self._decoder.decode(header, payload)
+        for number, pid in pid_by_number.items():
+            mine = usages.get(number, [])
+            heap = [usage for usage in mine if usage.kind == "heap"]
+            snapshot = HeapSnapshot(
+                elapsed_s=elapsed_s,
+                stacks=_sort_by_size(heap),
+                events=decode_events(header["counters"], heap),
+                rss_bytes=_read_rss_bytes(pid) if running[pid] else None,
+                is_running=running[pid],
+                has_executed=executed[pid],
+                mappings=_sort_by_size([usage for usage in mine if usage.kind != "heap"]),
+            )
+            self._commands.setdefault(pid, read_command(pid) or self.target.command)
+            self._snapshots.setdefault(pid, []).append(snapshot)
+        return self._snapshots[self.target.pid][-1]
 
-    def _resolve(self, addresses: np.ndarray[Any, Any]) -> tuple[tuple[Frame, ...], bool]:
-        key = addresses.tobytes()
-        if key not in self._frames_by_stack:
-            self._frames_by_stack[key] = self._symbolizer.resolve_stack(addresses.tolist())
-        return self._frames_by_stack[key]
+    def _has_running_child(self) -> bool:
+        return any(snapshots[-1].is_running for snapshots in self._snapshots.values())
 
-
-def _make_usage(
-    frames: tuple[Frame, ...],
-    is_cut: bool,
-    totals: list[int],
-    now_ns: int,
-) -> StackUsage:
-    allocated_bytes, allocated_blocks, freed_bytes, freed_blocks, born_sum_ns = totals
-    live = allocated_blocks - freed_blocks
-    # The kernel adds and subtracts birth times modulo 2**64; the difference comes out right.
-    age_sum_ns = (live * now_ns - born_sum_ns) % (1 << 64)
-    return StackUsage(
-        frames=frames,
-        allocated_bytes=allocated_bytes,
-        allocated_blocks=allocated_blocks,
-        freed_bytes=freed_bytes,
-        freed_blocks=freed_blocks,
-        mean_age_s=age_sum_ns / live / 1e9 if live > 0 else None,
-        is_cut=is_cut,
-    )
+    def _make_trace(self, pid: int) -> HeapTrace:
+        return HeapTrace(
+            source=SOURCE,
+            kernel=os.uname().release,
+            target=Target(pid, self._commands[pid]),
+            snapshots=tuple(self._snapshots[pid]),
+            sample_bytes=self.options.sample_bytes,
+        )
 
 
-def _decode_events(counters: dict[str, int], stacks: list[StackUsage]) -> TraceEvents:
-    lost = {name: n for name, n in counters.items() if name.startswith("lost_") and n}
-    return TraceEvents(
-        allocations=sum(stack.allocated_blocks for stack in stacks),
-        frees=sum(stack.freed_blocks for stack in stacks),
-        from_before=counters["frees_from_before"] + counters["returns_from_before"],
-        failed_allocations=counters["failed_allocations"],
-        missed_by_reason={name.removeprefix("lost_"): n for name, n in lost.items()},
-    )
+def _sort_by_size(usages: Iterable[StackUsage]) -> tuple[StackUsage, ...]:
+    return tuple(sorted(usages, key=lambda usage: -usage.live_bytes))
 
 
 def run_memleak(
@@ -215,9 +239,12 @@ def read_status() -> dict[str, Any]:
 
 
 def stop_service() -> None:
-    """Ask the service to end; it detaches every session first."""
+    """Have the service end, and return when it has; it detaches every session first."""
     with contextlib.closing(_open_connection()) as connection:
         _ask(connection, operation="stop_service")
+    deadline = time.monotonic() + STOP_TIMEOUT_S
+    while protocol.socket_path().exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
 
 
 def read_command(pid: int) -> str:
@@ -249,9 +276,9 @@ def _open_connection() -> socket.socket:
             ) from None
 
 
-def _ask(connection: socket.socket, **request: Any) -> protocol.Message:
+def _ask(connection: socket.socket, payload: bytes = b"", **request: Any) -> protocol.Message:
     try:
-        protocol.send(connection, request)
+        protocol.send(connection, request, payload)
         message = protocol.receive(connection, protocol.MAX_REPLY_BYTES, protocol.MAX_REPLY_BYTES)
     except OSError:
         message = None

@@ -56,7 +56,7 @@ def start_service() -> dict[str, Any]:
 
 
 def _check_bcc() -> None:
-    probe = [SYSTEM_PYTHON, "-I", "-c", "import bcc, elftools"]
+    probe = [SYSTEM_PYTHON, "-I", "-c", "import bcc, capstone"]
     try:
         found = subprocess.run(probe, capture_output=True, check=False).returncode == 0
     except FileNotFoundError:
@@ -64,7 +64,7 @@ def _check_bcc() -> None:
     if not found:
         raise ToolMissingError(
             "the tracer needs the distribution's bcc",
-            "run: sudo apt-get install python3-bpfcc python3-pyelftools bpfcc-tools",
+            "run: sudo apt-get install python3-bpfcc python3-capstone bpfcc-tools",
         )
 
 

@@ -1,7 +1,7 @@
-"""BPF maps by the kernel's own system call: make one like another, read one in a single call.
+"""BPF maps by the kernel's own system call: make one like another, read and write them in batches.
 
-bcc's own way of reading makes a Python object for each entry, and its batch functions are missing
-from the older releases that we support.
+bcc's own way makes a Python object for each entry, and its batch functions are missing from the
+older releases that we support.
 """
 
 from __future__ import annotations
@@ -10,12 +10,19 @@ import ctypes
 import errno
 import os
 import platform
+import struct
 
-# enum bpf_cmd, in the kernel's uapi/linux/bpf.h
+# enum bpf_cmd, in the kernel's uapi/linux/bpf.h; the batches since Linux 5.6
 _BPF_MAP_CREATE = 0
+_BPF_MAP_LOOKUP_ELEM = 1
+_BPF_MAP_UPDATE_ELEM = 2
 _BPF_OBJ_GET_INFO_BY_FD = 15
-_BPF_MAP_LOOKUP_BATCH = 24  # Linux 5.6
+_BPF_MAP_LOOKUP_BATCH = 24
+_BPF_MAP_LOOKUP_AND_DELETE_BATCH = 25
+_BPF_MAP_UPDATE_BATCH = 26
 _BPF_SYSCALL = {"x86_64": 321, "aarch64": 280}
+
+_BATCH_ENTRIES = 4096
 
 
 class MapShape(ctypes.Structure):
@@ -53,6 +60,18 @@ class _CreateAttributes(ctypes.Structure):
     )
 
 
+class _ElementAttributes(ctypes.Structure):
+    """The members of `union bpf_attr` for one element."""
+
+    _fields_ = (
+        ("map_fd", ctypes.c_uint32),
+        ("padding", ctypes.c_uint32),
+        ("key", ctypes.c_uint64),
+        ("value", ctypes.c_uint64),
+        ("flags", ctypes.c_uint64),
+    )
+
+
 class _BatchAttributes(ctypes.Structure):
     """The `batch` member of `union bpf_attr`."""
 
@@ -69,28 +88,77 @@ class _BatchAttributes(ctypes.Structure):
 
 
 def read_hash_map(
-    map_fd: int, key_bytes: int, value_bytes: int, max_entries: int
-) -> tuple[int, bytes]:
-    """Return how many entries a hash map holds, and their values packed one behind the other.
+    map_fd: int, key_bytes: int, value_bytes: int, take: bool = False
+) -> tuple[bytes, bytes]:
+    """Return a hash map's keys and its values, each packed one behind the other.
 
-    Raises `OSError` when the kernel refuses.
+    `take` removes the entries that it returns. Raises `OSError` when the kernel refuses.
     """
-    keys = ctypes.create_string_buffer(key_bytes * max_entries)
-    values = ctypes.create_string_buffer(value_bytes * max_entries)
+    command = _BPF_MAP_LOOKUP_AND_DELETE_BATCH if take else _BPF_MAP_LOOKUP_BATCH
+    keys = ctypes.create_string_buffer(key_bytes * _BATCH_ENTRIES)
+    values = ctypes.create_string_buffer(value_bytes * _BATCH_ENTRIES)
     cursor = ctypes.c_uint64(0)
-    attributes = _BatchAttributes(
-        out_batch=ctypes.addressof(cursor),
-        keys=ctypes.addressof(keys),
-        values=ctypes.addressof(values),
-        count=max_entries,
-        map_fd=map_fd,
+    all_keys, all_values = bytearray(), bytearray()
+    is_first, has_more = True, True
+    while has_more:
+        attributes = _BatchAttributes(
+            in_batch=0 if is_first else ctypes.addressof(cursor),
+            out_batch=ctypes.addressof(cursor),
+            keys=ctypes.addressof(keys),
+            values=ctypes.addressof(values),
+            count=_BATCH_ENTRIES,
+            map_fd=map_fd,
+        )
+        try:
+            _bpf(command, attributes)
+        except OSError as error:
+            if error.errno != errno.ENOENT:  # ENOENT: that was all of it
+                raise
+            has_more = False
+        all_keys += ctypes.string_at(keys, attributes.count * key_bytes)
+        all_values += ctypes.string_at(values, attributes.count * value_bytes)
+        is_first = False
+    return bytes(all_keys), bytes(all_values)
+
+
+def read_element(map_fd: int, index: int, value_bytes: int) -> bytes:
+    """Return one value of an array; raises `OSError`."""
+    key = ctypes.c_uint32(index)
+    value = ctypes.create_string_buffer(value_bytes)
+    _bpf(
+        _BPF_MAP_LOOKUP_ELEM,
+        _ElementAttributes(map_fd, 0, ctypes.addressof(key), ctypes.addressof(value)),
     )
-    try:
-        _bpf(_BPF_MAP_LOOKUP_BATCH, attributes)
-    except OSError as error:
-        if error.errno != errno.ENOENT:  # ENOENT: that was all of it
-            raise
-    return attributes.count, ctypes.string_at(values, attributes.count * value_bytes)
+    return value.raw
+
+
+def write_element(map_fd: int, index: int, value: bytes) -> None:
+    """Set one value of an array; raises `OSError`."""
+    key = ctypes.c_uint32(index)
+    buffer = ctypes.create_string_buffer(value, len(value))
+    _bpf(
+        _BPF_MAP_UPDATE_ELEM,
+        _ElementAttributes(map_fd, 0, ctypes.addressof(key), ctypes.addressof(buffer)),
+    )
+
+
+def write_array(map_fd: int, value_bytes: int, values: bytes) -> None:
+    """Set the first values of an array, packed one behind the other; raises `OSError`."""
+    count = len(values) // value_bytes
+    if not count:
+        return
+    keys = struct.pack(f"={count}I", *range(count))
+    key_buffer = ctypes.create_string_buffer(keys, len(keys))
+    value_buffer = ctypes.create_string_buffer(values, len(values))
+    _bpf(
+        _BPF_MAP_UPDATE_BATCH,
+        _BatchAttributes(
+            keys=ctypes.addressof(key_buffer),
+            values=ctypes.addressof(value_buffer),
+            count=count,
+            map_fd=map_fd,
+        ),
+    )
 
 
 def read_map_shape(map_fd: int) -> MapShape:
@@ -103,12 +171,19 @@ def read_map_shape(map_fd: int) -> MapShape:
     return shape
 
 
-def create_map(shape: MapShape) -> int:
-    """Return the descriptor of a new, empty map; raises `OSError`."""
+def create_map(shape: MapShape, max_entries: int | None = None) -> int:
+    """Return the descriptor of a new, empty map, of another size if that is given.
+
+    Raises `OSError`.
+    """
     return _bpf(
         _BPF_MAP_CREATE,
         _CreateAttributes(
-            shape.type, shape.key_size, shape.value_size, shape.max_entries, shape.map_flags
+            shape.type,
+            shape.key_size,
+            shape.value_size,
+            max_entries or shape.max_entries,
+            shape.map_flags,
         ),
     )
 

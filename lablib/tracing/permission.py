@@ -60,6 +60,13 @@ class Target:
         """Return whether this very process, not another with its number, has not ended."""
         return not select.select([self._pidfd], [], [], 0)[0]
 
+    def list_threads(self) -> list[int]:
+        """Return the ids of its threads; none once it has ended."""
+        try:
+            return [int(name) for name in os.listdir(f"/proc/{self.pid}/task")]
+        except OSError:
+            return []
+
     def close(self) -> None:
         """Let go of the process; it runs on."""
         os.close(self._pidfd)

@@ -27,23 +27,38 @@ RUN_DIR = Path("/run/memory-leak-lab")
 """Where the service keeps its socket and its log; made by the service, owned by root."""
 
 MAX_REQUEST_BYTES = 64 * 1024
-"""The longest header that the service reads from a client; it reads no payload at all."""
+"""The longest header that the service reads from a client."""
 
 MAX_REPLY_BYTES = 1 << 30
 """The longest payload that a client takes from the service."""
+
+MAX_MODULES = 255
+MAX_UNWIND_ROWS = 1 << 20
+MODULE_BYTES = 5 * 8
+ROW_BYTES = 8
+MAX_UNWIND_BYTES = MAX_MODULES * MODULE_BYTES + MAX_UNWIND_ROWS * ROW_BYTES
+"""The longest payload of a request: how the code of the target is unwound (see UnwindTable)."""
+
+MAX_SAMPLE_BYTES = 1 << 20
+MAX_BLOCKS_LIMIT = 1 << 26
+MAX_STACKS_LIMIT = 1 << 20
 
 COUNTERS = (
     "frees_from_before",
     "returns_from_before",
     "failed_allocations",
+    "failed_mappings",
     "lost_blocks_full",
     "lost_stacks_full",
     "lost_threads_full",
     "lost_unwound",
+    "lost_interrupted",
     "lost_unreadable",
     "lost_raced",
+    "lost_mappings_full",
+    "lost_processes_full",
 )
-"""The kernel side's event counters, in the order of `enum counter` in heap.bpf.c."""
+"""The kernel side's event counters, in the order of `enum counter` in session.bpf.c."""
 
 STACK_FIELDS = (
     "allocated_bytes",
@@ -51,9 +66,25 @@ STACK_FIELDS = (
     "freed_bytes",
     "freed_blocks",
     "live_born_sum_ns",
+    "live_records",
+    "live_variance",
+    "process",
+    "window",
+    "is_mapping",
+    "ending",
+    "certain_frames",
     "depth",
 )
-"""The first words of `struct stack_usage` in heap.bpf.c; the return addresses follow them."""
+"""The first words of `struct stack_usage` in stack.bpf.c; the return addresses follow them."""
+
+ENDINGS = ("reached_top", "is_cut", "is_too_deep")
+"""How a walk of a stack ended, in the order of `enum ending` in stack.bpf.c."""
+
+SAMPLE_UNIT = 65536
+"""With sampling, blocks are counted in fractions of so many."""
+
+MAPPING_CLASSES = ("mapping", "thread_stack", "arena", "file")
+"""Whose a mapping is, in the order of `enum mapping_class` in mappings.bpf.c."""
 
 _LENGTHS = struct.Struct("!II")
 _TRACING_DIR = Path(__file__).parent

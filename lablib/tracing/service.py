@@ -4,7 +4,7 @@ It listens on a unix socket and gives each connection a process of its own. That
 is asking, does what one session needs, and ends with the connection; the kernel then removes its
 probes and maps. A crash in one session, even inside bcc's compiler, is that session's alone.
 
-Runs in the system's Python with the distribution's bcc and pyelftools, and nothing from PyPI.
+Runs in the system's Python with the distribution's bcc and capstone, and nothing from PyPI.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from lablib.tracing import protocol
 from lablib.tracing.kernel import enter_private_mounts
 from lablib.tracing.memleak import run_memleak
 from lablib.tracing.permission import Target, read_peer_uid
-from lablib.tracing.session import HeapProgram, HeapSession
+from lablib.tracing.program import TracerProgram
+from lablib.tracing.session import HeapSession, SessionOptions
 
 MAX_SESSIONS = 128
 """How many connections may be open at once; one more is refused with a sentence."""
@@ -38,13 +39,16 @@ MAX_SESSIONS_PER_USER = 32
 SET_UP_TIMEOUT_S = 20
 """How long a connection may take to say what it wants and to get it; then its process is ended."""
 
+TEND_INTERVAL_S = 0.05
+"""How often a session looks after what the kernel reports, between its client's requests."""
+
 _PR_SET_PDEATHSIG = 1
 
 
 class Service:
     """The listening socket, and the processes that serve its connections."""
 
-    def __init__(self, path: Path, owner_uid: int, program: HeapProgram) -> None:
+    def __init__(self, path: Path, owner_uid: int, program: TracerProgram) -> None:
         """Listen on `path`; `owner_uid` is the user who had the service started."""
         self._program = program
         self._path = path
@@ -145,25 +149,26 @@ class Service:
 
 
 def serve_connection(
-    connection: socket.socket, caller_uid: int, owner_uid: int, program: HeapProgram
+    connection: socket.socket, caller_uid: int, owner_uid: int, program: TracerProgram
 ) -> None:
     """Serve one client from its first request to its last; errors go to the client as records."""
     try:
-        message = protocol.receive(connection)
+        message = protocol.receive(connection, max_payload_bytes=protocol.MAX_UNWIND_BYTES)
         if message is None:
             return
-        _serve_request(connection, message[0], caller_uid, owner_uid, program)
+        _serve_request(connection, message, caller_uid, owner_uid, program)
     except LabError as error:
         _send_error(connection, error)
 
 
 def _serve_request(
     connection: socket.socket,
-    request: dict[str, Any],
+    message: protocol.Message,
     caller_uid: int,
     owner_uid: int,
-    program: HeapProgram,
+    program: TracerProgram,
 ) -> None:
+    request, payload = message
     operation = request.get("operation")
     if operation == "status":
         protocol.send(connection, _describe_service(owner_uid))
@@ -172,7 +177,13 @@ def _serve_request(
         os.kill(os.getppid(), signal.SIGTERM)
         protocol.send(connection, {})
     elif operation == "trace_heap":
-        _serve_heap_session(connection, request, caller_uid, program)
+        options = SessionOptions.parse(request)
+        if options.follows_forks:
+            _require_owner(
+                caller_uid, owner_uid, "follow forks, which slows all that use the same C library"
+            )
+        with contextlib.closing(Target(_read_pid(request), caller_uid)) as target:
+            _serve_heap_session(connection, HeapSession(program, target, options, payload))
     elif operation == "run_memleak":
         _require_owner(
             caller_uid, owner_uid, "run memleak, which reads a program's symbols with root's rights"
@@ -184,18 +195,25 @@ def _serve_request(
         raise TracerError("the tracer service does not know this request")
 
 
-def _serve_heap_session(
-    connection: socket.socket, request: dict[str, Any], caller_uid: int, program: HeapProgram
-) -> None:
-    with contextlib.closing(Target(_read_pid(request), caller_uid)) as target:
-        session = HeapSession(program, target)
-        signal.alarm(0)
-        protocol.send(connection, session.description)
-        while (message := protocol.receive(connection)) is not None:
-            is_final = message[0].get("operation") == "stop"
-            protocol.send(connection, *session.snapshot(final=is_final))
-            if is_final:
-                return
+def _serve_heap_session(connection: socket.socket, session: HeapSession) -> None:
+    signal.alarm(0)  # set up in time
+    protocol.send(connection, session.description)
+    while True:
+        while not select.select([connection], [], [], TEND_INTERVAL_S)[0]:
+            session.tend()
+        message = protocol.receive(connection)
+        if message is None:
+            return
+        operation = message[0].get("operation")
+        if operation == "open_window":
+            session.open_window()
+        elif operation == "close_window":
+            session.close_window()
+        elif operation not in ("snapshot", "stop"):
+            raise TracerError("the tracer service does not know this request")
+        protocol.send(connection, *session.snapshot(final=operation == "stop"))
+        if operation == "stop":
+            return
 
 
 def _describe_service(owner_uid: int) -> dict[str, Any]:
@@ -248,7 +266,7 @@ def main() -> None:
         except OSError:
             return  # another one serves here already, or is about to
         enter_private_mounts()
-        Service(options.socket, options.owner_uid, HeapProgram()).run()
+        Service(options.socket, options.owner_uid, TracerProgram()).run()
     except LabError as error:
         sys.exit(f"lab-tracer: {error}")
     except ImportError as error:

@@ -1,178 +1,260 @@
-"""One heap tracing session, on the service's side: probes on one process, and their totals.
+"""One tracing session, on the service's side: probes on a process, its totals, its mappings.
 
-The session owns its BPF object. The probes are file descriptors of the process that it lives in:
-whatever ends that process takes them and the maps away, so nothing can be left attached.
+The probes are file descriptors of the process that the session lives in: whatever ends that process
+takes them and the maps away, so nothing can be left attached.
 """
 
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import os
+import struct
 import time
+from collections import defaultdict
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lablib.errors import TargetError, TracerError
-from lablib.tracing.maps import create_map, read_hash_map, read_map_shape
+from lablib.tracing.mappings import MappingEvent, MappingLedger
 from lablib.tracing.permission import Target
-from lablib.tracing.probes import Allocator, find_allocator
-from lablib.tracing.protocol import COUNTERS, STACK_FIELDS
+from lablib.tracing.probes import find_allocators
+from lablib.tracing.program import (
+    ALL_PROCESSES,
+    CLOSED,
+    FREES_ONLY,
+    MAX_FRAMES,
+    OPEN,
+    SIZES,
+    Session,
+    TracerProgram,
+)
+from lablib.tracing.protocol import (
+    MAPPING_CLASSES,
+    MAX_BLOCKS_LIMIT,
+    MAX_MODULES,
+    MAX_SAMPLE_BYTES,
+    MAX_STACKS_LIMIT,
+    MAX_UNWIND_ROWS,
+    MODULE_BYTES,
+    ROW_BYTES,
+)
 
-PROGRAM = Path(__file__).parent / "programs" / "heap.bpf.c"
+RSS_BYTES_PER_BLOCK = 256
+"""A target may have one live block for so many bytes of its memory before its table is full."""
 
-MAPS = ("session", "fate", "counters", "blank_call", "calls", "stacks", "blocks")
-"""All tables of heap.bpf.c, by name."""
+EVENT_KINDS: tuple[Literal["map", "unmap", "unmap_failed"], ...] = ("map", "unmap", "unmap_failed")
+"""Of mapping events, in the order of `enum mapping_kind` in mappings.bpf.c."""
 
-MAX_FRAMES = 64
-MAX_STACKS = 16 * 1024
-MAX_BLOCKS = 2 * 1024 * 1024
-MAX_THREADS = 4 * 1024
-
-_UPROBE, _URETPROBE = 0, 1  # enum bpf_probe_attach_type of libbcc
-_NO_REFERENCE_COUNTER = 0
+_MEMBARRIER_SYSCALL = {"x86_64": 324, "aarch64": 283}
+_MEMBARRIER_CMD_GLOBAL = 1
+_EVENT_KEY, _EVENT = struct.Struct("=2Q"), struct.Struct("=6Q")
 
 
-class HeapProgram:
-    """heap.bpf.c, compiled once by the service, and made into maps and probes by each session.
+@dataclass(frozen=True)
+class SessionOptions:
+    """What a client may ask for; the defaults are those of a request that says nothing."""
 
-    The compiled code refers to its maps by the numbers of file descriptors. The service keeps these
-    numbers, on /dev/null; a session, which is a process of its own, puts new maps there before it
-    loads the code. So no session waits for the compiler, and none sees another's maps.
-    """
+    sample_bytes: int = 0
+    follows_forks: bool = False
+    max_blocks: int | None = None
+    max_stacks: int = SIZES["MAX_STACKS"]
+    opens_window: bool = True
+    modules: int = 0
+    rows: int = 0
 
-    def __init__(self) -> None:
-        """Compile the program; takes about two seconds of one core. Raises `TracerError`."""
-        import bcc  # the distribution's, in the service only
-
-        self._libbcc = bcc.libbcc.lib
-        namespace = os.stat("/proc/self/ns/pid")
-        flags = [
-            f"-DPID_NAMESPACE_DEVICE={namespace.st_dev}",
-            f"-DPID_NAMESPACE_INODE={namespace.st_ino}U",
-            f"-DMAX_FRAMES={MAX_FRAMES}",
-            f"-DMAX_STACKS={MAX_STACKS}",
-            f"-DMAX_BLOCKS={MAX_BLOCKS}",
-            f"-DMAX_THREADS={MAX_THREADS}",
-        ]
-        try:
-            self._bpf = bcc.BPF(src_file=str(PROGRAM), cflags=flags)
-        except Exception as error:  # bcc raises bare Exception
-            raise TracerError(
-                f"this kernel did not take the tracer's program ({error})",
-                "see ./lab doctor",
-            ) from None
-        self._shapes = {
-            self._bpf[name].map_fd: read_map_shape(self._bpf[name].map_fd) for name in MAPS
+    @classmethod
+    def parse(cls, request: dict[str, Any]) -> SessionOptions:
+        """Return the options of a request; raises `TracerError` for one that is out of range."""
+        limits = {
+            "sample_bytes": (0, MAX_SAMPLE_BYTES),
+            "max_blocks": (1, MAX_BLOCKS_LIMIT),
+            "max_stacks": (1, MAX_STACKS_LIMIT),
+            "modules": (0, MAX_MODULES),
+            "rows": (0, MAX_UNWIND_ROWS),
         }
-        with open(os.devnull, "rb") as nothing:
-            for descriptor in self._shapes:
-                os.dup2(nothing.fileno(), descriptor, inheritable=False)
-
-    def make_maps(self) -> None:
-        """Give this process, a session's, maps of its own; raises `TracerError`."""
-        try:
-            for descriptor, shape in self._shapes.items():
-                created = create_map(shape)
-                os.dup2(created, descriptor, inheritable=False)
-                os.close(created)
-        except OSError as error:
-            raise TracerError(
-                f"the kernel gave no memory for the tracer's tables ({error.strerror})",
-                "end other tracing sessions",
-            ) from None
-
-    def watch(self, pid: int) -> None:
-        """Notice from now on when the process becomes another program or its threads end."""
-        self.write_session(is_open=False, pid=pid)
-        self._bpf.attach_raw_tracepoint("sched_process_exec", "on_exec")
-        self._bpf.attach_raw_tracepoint("sched_process_exit", "on_thread_exit")
-
-    def attach(self, allocator: Allocator, pid: int) -> None:
-        """Put the probes into one process; events count only once the window is open."""
-        path = f"/proc/self/fd/{allocator.file_descriptor}".encode()
-        for number, site in enumerate(allocator.sites):
-            kind = _URETPROBE if site.is_return else _UPROBE
-            name = f"lab_{os.getpid()}_{number}".encode()
-            program = self._bpf.load_func(site.program, self._bpf.KPROBE)
-            descriptor = self._libbcc.bpf_attach_uprobe(
-                program.fd, kind, name, path, site.offset_bytes, pid, _NO_REFERENCE_COUNTER
-            )
-            if descriptor < 0:
-                raise TracerError(
-                    f"the kernel refused a probe on {site.function} in {allocator.path}",
-                    "if another bcc tool traces the same library, end it and try again; "
-                    "else see ./lab doctor",
-                )
-
-    def write_session(self, is_open: bool, pid: int) -> None:
-        """Open or close the window in which the target's events count."""
-        table = self._bpf["session"]
-        table[ctypes.c_int(0)] = table.Leaf(int(is_open), pid)
-
-    def read_fate(self) -> tuple[bool, bool]:
-        """Return whether the target has become another program, and lost its first thread."""
-        fate = self._bpf["fate"][ctypes.c_int(0)]
-        return bool(fate.has_executed), bool(fate.leader_is_gone)
-
-    def read_counters(self) -> dict[str, int]:
-        """Return the event counters by name, summed over the processors."""
-        table = self._bpf["counters"]
-        return {name: sum(table[ctypes.c_int(i)]) for i, name in enumerate(COUNTERS)}
-
-    def read_stacks(self) -> tuple[int, bytes]:
-        """Return how many stacks have been seen, and their rows, packed as the kernel keeps them.
-
-        A row is 8-byte words: STACK_FIELDS, then MAX_FRAMES return addresses.
-        """
-        row_bytes = 8 * (len(STACK_FIELDS) + MAX_FRAMES)
-        try:
-            return read_hash_map(self._bpf["stacks"].map_fd, 8, row_bytes, MAX_STACKS)
-        except OSError as error:
-            raise TracerError(f"the kernel did not hand over its totals ({error})") from None
+        given: dict[str, Any] = {}
+        for name, (lowest, highest) in limits.items():
+            value = request.get(name)
+            if value is None:
+                continue
+            if type(value) is not int or not lowest <= value <= highest:
+                raise TracerError(f"{name} must be a number from {lowest:,} to {highest:,}")
+            given[name] = value
+        for name in ("follows_forks", "opens_window"):
+            value = request.get(name)
+            if value is not None:
+                if type(value) is not bool:
+                    raise TracerError(f"{name} must be true or false")
+                given[name] = value
+        return cls(**given)
 
 
 class HeapSession:
     """Probes on one process's allocator, until this process ends."""
 
-    def __init__(self, program: HeapProgram, target: Target) -> None:
-        """Find the target's allocator and attach; raises `TargetError` or `TracerError`."""
+    def __init__(
+        self, program: TracerProgram, target: Target, options: SessionOptions, unwind_tables: bytes
+    ) -> None:
+        """Find the target's allocators and attach; raises `TargetError` or `TracerError`."""
         self._program = program
         self._target = target
+        self._options = options
+        self._ledgers: dict[int, MappingLedger] = defaultdict(_make_ledger)
         self._has_lost_leader = False
-        program.make_maps()
-        program.watch(target.pid)
+        self._probed_thread = target.pid
+        max_blocks = options.max_blocks or choose_max_blocks(target.pid)
+        program.make_maps(max_blocks, options.max_stacks, options.rows)
+        self._session = Session(target.pid, follows_forks=options.follows_forks)
+        self._session = dataclasses.replace(
+            self._session, modules=options.modules, sample_bytes=options.sample_bytes
+        )
+        self._load_unwind_tables(unwind_tables)
+        program.write_session(self._session)
+        program.watch(options.follows_forks)
         target.check()  # who it is now; an exec from here on is noticed
-        allocator = find_allocator(target.pid)
-        try:
-            program.attach(allocator, target.pid)
-        finally:
-            os.close(allocator.file_descriptor)
+        self._allocators = find_allocators(target.pid)
+        self._session = dataclasses.replace(
+            self._session,
+            frees_nest=_count_frees(self._allocators) > 1,
+            allocator_spans=tuple((each.start, each.end) for each in self._allocators),
+        )
+        program.attach(self._allocators, ALL_PROCESSES if options.follows_forks else target.pid)
         target.check()  # that its number was not reused while we attached
-        program.write_session(is_open=True, pid=target.pid)
+        self.set_state(OPEN if options.opens_window else CLOSED)
         if program.read_fate()[0]:  # asked last: an exec from now on closes the window itself
             raise TargetError(f"process {target.pid} became another program", "trace it again")
         self.description = {
             "opened_ns": time.monotonic_ns(),
-            "allocator": allocator.path,
+            "allocators": [allocator.path for allocator in self._allocators],
             "max_frames": MAX_FRAMES,
+            "max_blocks": max_blocks,
+            "has_unwind_tables": options.modules > 0,
         }
 
+    def set_state(self, state: int) -> None:
+        """Open or close the window; each opening after the first begins a new one."""
+        reopens = state == OPEN and self._session.state == FREES_ONLY
+        self._session = dataclasses.replace(
+            self._session, state=state, window=self._session.window + reopens
+        )
+        self._program.write_session(self._session)
+        if self._program.read_fate()[0] and not self._options.follows_forks:
+            self._program.write_session(dataclasses.replace(self._session, state=CLOSED))
+
+    def open_window(self) -> None:
+        """Count from now on what is allocated, apart from what was allocated before."""
+        self.set_state(OPEN)
+
+    def close_window(self) -> None:
+        """Count no more allocations, but go on following the window's blocks to their end."""
+        self.set_state(FREES_ONLY)
+
+    def tend(self) -> None:
+        """Do what can't wait for a snapshot: take the kernel's reports, keep the probes alive."""
+        self._take_mapping_events()
+        if not self._options.follows_forks:
+            self._keep_attached()
+
     def snapshot(self, final: bool) -> tuple[dict[str, Any], bytes]:
-        """Return (header, packed stack rows) as of now; `final` stops the counting first.
+        """Return (header, stack ids and rows, packed) as of now; `final` stops the counting first.
 
         `now_ns` is on the kernel's monotonic clock, the one that its blocks' birth times are on.
         """
         if final:
-            self._program.write_session(is_open=False, pid=self._target.pid)
-        has_executed, leader_is_gone = self._program.read_fate()
+            self.set_state(CLOSED)
+            _await_running_programs()
+        self.tend()
+        has_executed, _ = self._program.read_fate()
         header: dict[str, Any] = {
             "now_ns": time.monotonic_ns(),
             "is_running": self._target.is_running() and not has_executed,
+            "has_executed": has_executed,
+            "window": self._session.window,
         }
-        # Without its first thread the kernel no longer knows the process as the one to probe.
-        self._has_lost_leader |= leader_is_gone and header["is_running"]
         counters = self._program.read_counters()
         counters["lost_first_thread_gone"] = int(self._has_lost_leader)
-        count, rows = self._program.read_stacks()
-        header |= {"stacks": count, "counters": counters}
-        return header, rows
+        ids, rows = self._program.read_stacks()
+        header |= {
+            "stacks": len(ids) // 8,
+            "counters": counters,
+            "mappings": self._describe_mappings(),
+            "processes": self._describe_processes(),
+        }
+        return header, ids + rows
+
+    def _load_unwind_tables(self, tables: bytes) -> None:
+        modules_bytes = self._options.modules * MODULE_BYTES
+        if len(tables) != modules_bytes + self._options.rows * ROW_BYTES:
+            raise TracerError("the request's unwind tables are not as long as it says")
+        self._program.write_unwind_tables(tables[:modules_bytes], tables[modules_bytes:])
+
+    def _take_mapping_events(self) -> None:
+        keys, values = self._program.take_mapping_events()
+        events = zip(_EVENT_KEY.iter_unpack(keys), _EVENT.iter_unpack(values), strict=True)
+        for (time_ns, thread), (kind, process, address, length, stack, its_class) in sorted(events):
+            self._ledgers[process].apply(
+                MappingEvent(
+                    time_ns,
+                    EVENT_KINDS[kind],
+                    thread,
+                    address,
+                    length,
+                    stack,
+                    MAPPING_CLASSES[its_class],
+                )
+            )
+
+    def _describe_mappings(self) -> list[list[Any]]:
+        return [
+            [process, its_class, stack_id, *dataclasses.astuple(total)]
+            for process, ledger in self._ledgers.items()
+            for (its_class, stack_id), total in ledger.totals().items()
+        ]
+
+    def _describe_processes(self) -> list[list[int]]:
+        if not self._options.follows_forks:
+            return []
+        return [
+            [process.number, process.pid, int(process.has_executed)]
+            for process in self._program.read_processes()
+        ]
+
+    def _keep_attached(self) -> None:
+        """Without its first thread the kernel no longer knows a process as the one to probe.
+
+        Then probe it by another of its threads; what happened meanwhile is counted as lost.
+        """
+        if self._probed_thread != self._target.pid or not self._program.read_fate()[1]:
+            return
+        for thread in self._target.list_threads():
+            if thread != self._target.pid and self._target.is_running():
+                self._has_lost_leader = True
+                self._probed_thread = thread
+                self._program.attach(self._allocators, thread)
+                return
+
+
+def choose_max_blocks(pid: int) -> int:
+    """Return how large a table a process gets that asked for none: by its resident memory."""
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except (OSError, IndexError, ValueError):
+        pages = 0
+    by_memory = pages * os.sysconf("SC_PAGE_SIZE") // RSS_BYTES_PER_BLOCK
+    return min(MAX_BLOCKS_LIMIT, max(SIZES["MAX_BLOCKS"], by_memory))
+
+
+def _make_ledger() -> MappingLedger:
+    return MappingLedger(os.sysconf("SC_PAGE_SIZE"))
+
+
+def _count_frees(allocators: Any) -> int:
+    return sum(site.program == "on_free" for each in allocators for site in each.sites)
+
+
+def _await_running_programs() -> None:
+    """Return once no BPF program that began before is still running (a grace period of RCU)."""
+    number = _MEMBARRIER_SYSCALL[os.uname().machine]
+    ctypes.CDLL(None).syscall(ctypes.c_long(number), ctypes.c_int(_MEMBARRIER_CMD_GLOBAL), 0, 0)

@@ -85,7 +85,7 @@ def test_a_process_that_is_gone_is_a_sentence():
     ended = subprocess.Popen(["true"])
     ended.wait()
     with pytest.raises(TargetError, match=f"no process {ended.pid}"):
-        Tracer(ended.pid, symbolizer=None)
+        Tracer(ended.pid, ProcessSymbols(ended.pid))
 
 
 @pytest.mark.parametrize("pid", [0, -1, 1 << 40, None, "1", 1.5, True])
@@ -134,7 +134,8 @@ def ends_every_session():
 def test_a_client_that_dies_takes_its_session_with_it(app):
     script = (
         "import sys, time; from lablib.tracing.client import Tracer\n"
-        "Tracer(int(sys.argv[1]), None); print('attached', flush=True); time.sleep(60)\n"
+        "from lablib.symbols import ProcessSymbols; pid = int(sys.argv[1])\n"
+        "Tracer(pid, ProcessSymbols(pid)); print('attached', flush=True); time.sleep(60)\n"
     )
     dying = subprocess.Popen(
         [sys.executable, "-c", script, str(app.pid)], stdout=subprocess.PIPE, text=True

@@ -8,11 +8,11 @@ import pytest
 from lablib.errors import LabError
 from lablib.symbols import parse_mappings
 from lablib.system import parse_vmstat_line
-from lablib.tracing import protocol
+from lablib.tracing import program, protocol, session
 from lablib.tracing.memleak import parse_memleak
+from lablib.tracing.program import PROGRAMS_DIR
 
 DATA = Path(__file__).parents[1] / "data"
-HEAP_PROGRAM = Path(protocol.__file__).parent / "programs" / "heap.bpf.c"
 
 
 def test_memleak_report_of_a_container_bcc_0_26():
@@ -81,11 +81,22 @@ def test_mappings_keep_code_of_files_only():
     assert second.module == "a b.so"
 
 
+def read_enum(name):
+    """The names of an enum of the kernel side, in order, in lower case."""
+    source = "".join(path.read_text() for path in PROGRAMS_DIR.glob("*.bpf.c"))
+    body = re.search(rf"enum {name} \{{(.*?)\}};", source, re.DOTALL)[1]
+    body = re.sub(r"/\*.*?\*/", "", body, flags=re.DOTALL)
+    return tuple(word.lower() for word in re.findall(r"[A-Z_]+", body))
+
+
 def test_counters_and_row_layout_are_those_of_the_kernel_side():
-    source = HEAP_PROGRAM.read_text()
-    names = re.search(r"enum counter \{(.*?)COUNTERS_LEN", source, re.DOTALL)[1]
-    assert tuple(n.lower() for n in re.findall(r"^\s*([A-Z_]+),", names, re.MULTILINE)) == (
-        protocol.COUNTERS
-    )
+    assert read_enum("counter") == (*protocol.COUNTERS, "counters_len")
+    assert read_enum("ending") == protocol.ENDINGS
+    assert read_enum("window_state") == ("closed", "open", "frees_only")
+    assert (program.CLOSED, program.OPEN, program.FREES_ONLY) == (0, 1, 2)
+    assert read_enum("mapping_kind") == session.EVENT_KINDS
+    classes = tuple(name.removesuffix("_mapping") for name in read_enum("mapping_class"))
+    assert classes == protocol.MAPPING_CLASSES
+    source = (PROGRAMS_DIR / "stack.bpf.c").read_text()
     row = re.search(r"struct stack_usage \{(.*?)u64 frames", source, re.DOTALL)[1]
     assert tuple(re.findall(r"u64 (\w+);", row)) == protocol.STACK_FIELDS

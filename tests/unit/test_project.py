@@ -17,6 +17,11 @@ else:
 
 ROOT = Path(__file__).parents[2]
 APPS = sorted(path.stem for path in (ROOT / "leaky_apps").glob("*.c"))
+C_FILES = sorted(
+    path.relative_to(ROOT)
+    for folder in ("leaky_apps", "lablib", "tests", "benchmarks")
+    for path in (ROOT / folder).rglob("*.[ch]")
+)
 CONDA_NAMES = {"docker": "docker-py", "matplotlib": "matplotlib-base"}
 
 
@@ -77,9 +82,7 @@ def test_notebooks_are_stored_without_outputs_and_with_one_title(path):
         ["ruff", "check", "."],
         ["ruff", "format", "--check", "."],
         ["mypy"],
-        ["clang-format", "--dry-run", "-Werror", "leaky_apps/leaky.h"],
-        *(["clang-format", "--dry-run", "-Werror", f"leaky_apps/{name}.c"] for name in APPS),
-        ["clang-format", "--dry-run", "-Werror", "lablib/tracing/programs/heap.bpf.c"],
+        *(["clang-format", "--dry-run", "-Werror", str(path)] for path in C_FILES),
     ],
     ids=" ".join,
 )

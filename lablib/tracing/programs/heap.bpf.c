@@ -1,327 +1,335 @@
 /*
  * heap.bpf.c - who holds how many bytes of a process's heap, per call stack, exactly.
  *
- * Every allocator call is a transaction: it opens at the entry probe, where the arguments and the
- * stack are readable, and commits at the return probe, where the outcome is known. Only the
- * outermost call of a thread counts, so realloc(NULL, n), which jumps into malloc, is one block.
+ * Every allocator call is a transaction: it opens at the entry probe, where the arguments are
+ * readable, and commits at the return probe, where the outcome is known and the stack still is.
+ * Only the outermost call of a thread counts, so realloc(NULL, n), which jumps into malloc, is one
+ * block. A return belongs to the call whose stack pointer it brings back.
  *
  * Live bytes are kept per stack as two totals that only grow (allocated, freed). A snapshot reads
  * those few totals; the table of blocks is never walked.
  *
- * Configured by -D: MAX_FRAMES, MAX_STACKS, MAX_BLOCKS, MAX_THREADS, and the service's pid
- * namespace as PID_NAMESPACE_DEVICE and PID_NAMESPACE_INODE.
+ * Sampling takes a block of size s with the probability p = min(1, s / sample_bytes) and counts it
+ * as 1 / p blocks (Horvitz and Thompson): the expected totals are the true ones.
  */
-#include <linux/ptrace.h>
 
-enum call_kind { MALLOC, CALLOC, REALLOC, ALIGNED, POSIX_MEMALIGN };
+enum call_kind { NO_CALL, MALLOC, CALLOC, REALLOC, ALIGNED, POSIX_MEMALIGN };
 
-/* Order and names are repeated in protocol.py as COUNTERS; a test holds the two together. */
-enum counter {
-	FREES_FROM_BEFORE,   /* free() of a block that was allocated before the window opened */
-	RETURNS_FROM_BEFORE, /* an allocation that was already under way when the window opened */
-	FAILED_ALLOCATIONS,  /* the allocator said NULL: nothing to record, nothing lost */
-	LOST_BLOCKS_FULL,    /* an allocation not recorded: MAX_BLOCKS reached */
-	LOST_STACKS_FULL,    /* an allocation not recorded: MAX_STACKS reached */
-	LOST_THREADS_FULL,   /* a call not recorded: MAX_THREADS reached */
-	LOST_UNWOUND,        /* a call that never returned: the program jumped out of it */
-	LOST_UNREADABLE,     /* an argument or a return address that could not be read */
-	LOST_RACED,          /* two blocks at one address: events seen out of order */
-	COUNTERS_LEN,
+#define SAMPLE_UNIT 65536 /* a sampled block counts as so many times the blocks it stands for */
+#define MAX_INTERRUPTIONS 2
+
+struct block_key {
+	u64 address;
+	u64 process; /* its number */
 };
 
+/* With its key, 40 bytes: the kernel keeps a block in 96. */
 struct block {
 	u64 size_bytes;
 	u64 stack_id;
 	u64 born_ns;
 };
 
-/* One row of a snapshot; protocol.py's STACK_FIELDS are its first words. */
-struct stack_usage {
-	u64 allocated_bytes;
-	u64 allocated_blocks;
-	u64 freed_bytes;
-	u64 freed_blocks;
-	u64 live_born_sum_ns; /* sum of birth times of the live blocks: gives their mean age */
-	u64 depth;
-	u64 frames[MAX_FRAMES]; /* return addresses, the allocator's caller first */
-};
-
 /* What one thread is doing inside the allocator. */
 struct call {
-	u64 nesting;       /* 0: not inside; 1: in the call that counts; more: inside its helpers */
-	u64 stack_pointer; /* at the outermost entry: tells a stale call from a nested one */
-	u64 kind;
+	u64 kind;          /* of the call that counts; NO_CALL outside */
+	u64 stack_pointer; /* at its entry */
+	u64 chained;       /* calls that it jumped into: they return to the same place */
+	u64 interruptions; /* in a thread's first record: calls in signal handlers on top of it */
 	u64 size_bytes;
+	u64 is_sampled;
 	u64 out_address; /* posix_memalign: where the result will be written */
 	u64 old_address; /* realloc: the block that it was given */
 	u64 has_old_block;
 	struct block old_block;
-	u64 stack_id;
+	u64 freed_address; /* in a thread's first record: the last block that it freed, if noted */
+	u64 freed_bytes;
+	u64 process;
 	struct stack_usage fresh; /* counters stay 0; the first sight of a stack copies it */
 };
 
-struct session {
-	u32 is_open;
-	u32 target; /* process id, in the service's pid namespace */
-};
-
-/* What the target has gone through; apart from the session, because only the kernel writes it. */
-struct fate {
-	u32 has_executed;   /* it has become another program: nothing of that one is ours */
-	u32 leader_is_gone; /* its first thread has ended, and with it the kernel's filter */
-};
-
-BPF_TABLE("array", u32, struct session, session, 1);
-BPF_TABLE("array", u32, struct fate, fate, 1);
-BPF_TABLE("percpu_array", u32, u64, counters, COUNTERS_LEN);
 BPF_TABLE("array", u32, struct call, blank_call, 1); /* always zero: too big for BPF's stack */
-BPF_TABLE("hash", u32, struct call, calls, MAX_THREADS);
-BPF_TABLE("hash", u64, struct stack_usage, stacks, MAX_STACKS);
-BPF_F_TABLE("hash", u64, struct block, blocks, MAX_BLOCKS, BPF_F_NO_PREALLOC);
+/* By thread | interruption << 32. */
+BPF_F_TABLE("hash", u64, struct call, calls, MAX_THREADS, BPF_F_NO_PREALLOC);
+BPF_F_TABLE("hash", struct block_key, struct block, blocks, MAX_BLOCKS, BPF_F_NO_PREALLOC);
 
-#if defined(__x86_64__)
-#define FRAME_POINTER(ctx) ((ctx)->bp)
-#define STRIP_SIGNATURE(address) (address)
-#elif defined(__aarch64__)
-#define FRAME_POINTER(ctx) ((ctx)->regs[29])
-/* With pointer authentication the upper bits of a saved return address are a signature. */
-#define STRIP_SIGNATURE(address) ((address) & ((1ULL << 48) - 1))
-#else
-#error "heap.bpf.c knows the frame pointer of x86_64 and aarch64 only"
-#endif
-
-#define MAX_FRAME_BYTES (8ULL << 20)
-
-static __always_inline void count(u32 which)
-{
-	u64 *value = counters.lookup(&which);
-	if (value)
-		__sync_fetch_and_add(value, 1);
-}
-
-static __always_inline int is_open(void)
+static __always_inline struct call *find_or_add_call(u64 key)
 {
 	u32 zero = 0;
-	struct session *now = session.lookup(&zero);
-	return now && now->is_open;
+	struct call *call = calls.lookup(&key), *blank;
+
+	if (call)
+		return call;
+	blank = blank_call.lookup(&zero);
+	if (blank)
+		calls.insert(&key, blank);
+	return calls.lookup(&key);
 }
 
-/* The session, if the current process is its target. */
-static __always_inline struct session *of_target(struct bpf_pidns_info *current_process)
+/* The record of the innermost call that counts, or of none. */
+static __always_inline struct call *find_call(u64 thread)
 {
-	u32 zero = 0;
-	struct session *now = session.lookup(&zero);
+	u64 key = thread;
+	struct call *call = calls.lookup(&key);
 
-	if (!now || bpf_get_ns_current_pid_tgid(PID_NAMESPACE_DEVICE, PID_NAMESPACE_INODE,
-			    current_process, sizeof(*current_process)))
-		return NULL;
-	return current_process->tgid == now->target ? now : NULL;
-}
-
-static __always_inline u64 mix(u64 hash, u64 address)
-{
-	hash = (hash ^ address) * 0x9E3779B97F4A7C15ULL;
-	return hash ^ (hash >> 29);
-}
-
-/* At the first instruction of a function: the address that it will return to. */
-static __always_inline int read_return_address(struct pt_regs *ctx, u64 *address)
-{
-#if defined(__x86_64__)
-	return bpf_probe_read_user(address, sizeof(*address), (void *)PT_REGS_SP(ctx));
-#else
-	*address = ctx->regs[30];
-	return 0;
-#endif
-}
-
-/*
- * Follow the chain of frame pointers. The direct caller is always right; above it the chain holds
- * as far as the code was built with frame pointers. What isn't a plausible frame ends the walk,
- * and the client cuts whatever does not lie in code.
- */
-static __always_inline int walk_stack(struct pt_regs *ctx, struct call *call)
-{
-	struct {
-		u64 next;
-		u64 return_address;
-	} frame;
-	u64 lowest = PT_REGS_SP(ctx), at = FRAME_POINTER(ctx), address = 0, hash;
-
-	if (read_return_address(ctx, &address))
-		return -1;
-	call->fresh.frames[0] = address;
-	call->fresh.depth = 1;
-	hash = mix(0, address);
-	for (int i = 1; i < MAX_FRAMES; i++) {
-		if (at < lowest || at - lowest > MAX_FRAME_BYTES || (at & 15))
-			break;
-		if (bpf_probe_read_user(&frame, sizeof(frame), (void *)at) || !frame.return_address)
-			break;
-		frame.return_address = STRIP_SIGNATURE(frame.return_address);
-		call->fresh.frames[i] = frame.return_address;
-		call->fresh.depth = i + 1;
-		hash = mix(hash, frame.return_address);
-		lowest = at + sizeof(frame);
-		at = frame.next;
-	}
-	call->stack_id = hash;
-	return 0;
-}
-
-static __always_inline void account_freed(const struct block *block)
-{
-	u64 stack_id = block->stack_id;
-	struct stack_usage *usage = stacks.lookup(&stack_id);
-	if (!usage)
-		return;
-	__sync_fetch_and_add(&usage->freed_bytes, block->size_bytes);
-	__sync_fetch_and_add(&usage->freed_blocks, 1);
-	__sync_fetch_and_add(&usage->live_born_sum_ns, -block->born_ns);
-}
-
-/* Put a block on record; an older record at its address belongs to a block that must be gone. */
-static __always_inline int insert_block(u64 address, struct block *block)
-{
-	struct block *stale, gone;
-
-	if (!blocks.insert(&address, block))
-		return 0;
-	stale = blocks.lookup(&address);
-	if (!stale)
-		return -1;
-	gone = *stale;
-	if (blocks.update(&address, block))
-		return -1;
-	count(LOST_RACED);
-	account_freed(&gone);
-	return 0;
-}
-
-/* Open a transaction; NULL when this call is nested in another, or can't be recorded. */
-static __always_inline struct call *enter(struct pt_regs *ctx, u64 kind)
-{
-	u32 thread = bpf_get_current_pid_tgid();
-	struct call *call;
-
-	if (!is_open())
-		return NULL;
-	call = calls.lookup(&thread);
-	if (!call) {
-		u32 zero = 0;
-		struct call *blank = blank_call.lookup(&zero);
-		if (blank)
-			calls.insert(&thread, blank);
-		call = calls.lookup(&thread);
-		if (!call) {
-			count(LOST_THREADS_FULL);
-			return NULL;
-		}
-	}
-	if (call->nesting) {
-		if (PT_REGS_SP(ctx) <= call->stack_pointer) {
-			call->nesting++;
-			return NULL;
-		}
-		count(LOST_UNWOUND);
-		if (call->has_old_block) /* its realloc never came to an end */
-			insert_block(call->old_address, &call->old_block);
-	}
-	call->nesting = 1;
-	call->stack_pointer = PT_REGS_SP(ctx);
-	call->kind = kind;
-	call->has_old_block = 0;
-	call->old_address = 0;
-	if (walk_stack(ctx, call)) {
-		count(LOST_UNREADABLE);
-		call->nesting = 0;
-		return NULL;
+	if (call && call->interruptions) {
+		key |= call->interruptions << 32;
+		call = calls.lookup(&key);
 	}
 	return call;
 }
 
-static __always_inline struct stack_usage *find_or_add_stack(struct call *call)
+static __always_inline void end_call(u64 thread, struct call *call)
 {
-	u64 stack_id = call->stack_id;
-	struct stack_usage *usage = stacks.lookup(&stack_id);
-	if (usage)
-		return usage;
-	/* Another thread may be first; then this fails, and both find the same one. */
-	stacks.insert(&stack_id, &call->fresh);
-	return stacks.lookup(&stack_id);
+	u64 key = thread;
+	struct call *first = calls.lookup(&key);
+
+	call->kind = NO_CALL;
+	if (first && first->interruptions)
+		first->interruptions--;
 }
 
-static __always_inline void record_allocation(struct call *call, u64 address)
+static __always_inline int is_in_allocator(struct session *now, u64 address)
 {
-	struct block block = {};
-	struct stack_usage *usage = find_or_add_stack(call);
+	for (int i = 0; i < MAX_ALLOCATORS; i++)
+		if (address >= now->allocators[i].start && address < now->allocators[i].end)
+			return 1;
+	return 0;
+}
 
+/* What a block adds to the totals of its stack. */
+struct weight {
+	u64 bytes;
+	u64 blocks;
+	u64 variance;
+};
+
+static __always_inline struct weight weigh(struct session *now, u64 size_bytes)
+{
+	struct weight weight = { size_bytes, 1, 0 };
+	u64 every = now->sample_bytes, size = size_bytes ?: 1;
+
+	if (!every)
+		return weight;
+	weight.blocks = SAMPLE_UNIT;
+	if (size < every) {
+		weight.bytes = size_bytes ? every : 0;
+		weight.blocks = every * SAMPLE_UNIT / size;
+		weight.variance = every * (every - size);
+	}
+	return weight;
+}
+
+static __always_inline int is_sampled(struct session *now, u64 size_bytes)
+{
+	u64 every = now->sample_bytes, size = size_bytes ?: 1;
+	return size >= every || bpf_get_prandom_u32() < (size << 32) / every;
+}
+
+static __always_inline void account_freed(struct session *now, const struct block *block)
+{
+	struct weight weight = weigh(now, block->size_bytes);
+	u64 stack_id = block->stack_id;
+	struct stack_usage *usage = stacks.lookup(&stack_id);
+
+	if (!usage)
+		return;
+	__sync_fetch_and_add(&usage->freed_bytes, weight.bytes);
+	__sync_fetch_and_add(&usage->freed_blocks, weight.blocks);
+	__sync_fetch_and_add(&usage->live_born_sum_ns, -block->born_ns);
+	if (now->sample_bytes) {
+		__sync_fetch_and_add(&usage->live_records, -1);
+		__sync_fetch_and_add(&usage->live_variance, -weight.variance);
+	}
+}
+
+/* Put a block on record; an older record at its address belongs to a block that must be gone. */
+static __always_inline int insert_block(
+	struct session *now, struct block_key *key, struct block *block)
+{
+	struct block *stale, gone;
+
+	if (!blocks.insert(key, block))
+		return 0;
+	stale = blocks.lookup(key);
+	if (!stale)
+		return -1;
+	gone = *stale;
+	if (blocks.update(key, block))
+		return -1;
+	count(LOST_RACED);
+	account_freed(now, &gone);
+	return 0;
+}
+
+/* Take a block off the record; 0 if it was there, and then what it was. */
+static __always_inline int remove_block(struct block_key *key, struct block *gone)
+{
+	struct block *block = blocks.lookup(key);
+
+	if (!block)
+		return -1;
+	*gone = *block;
+	return blocks.delete(key);
+}
+
+static __always_inline void restore_old_block(struct session *now, struct call *call)
+{
+	struct block_key key = { call->old_address, call->process };
+
+	if (call->has_old_block && insert_block(now, &key, &call->old_block))
+		count(LOST_BLOCKS_FULL);
+	call->has_old_block = 0;
+}
+
+/* The record for a call that begins now; NULL when it is part of another one that counts. */
+static __always_inline struct call *place_call(
+	struct pt_regs *ctx, struct session *now, u64 thread, u64 sp)
+{
+	struct call *first = find_or_add_call(thread), *call;
+	u64 caller = 0;
+
+	if (!first) {
+		count(LOST_THREADS_FULL);
+		return NULL;
+	}
+	for (int i = 0; i <= MAX_INTERRUPTIONS; i++) {
+		call = first->interruptions ? find_call(thread) : first;
+		if (!call || call->kind == NO_CALL)
+			return call;
+		if (sp <= call->stack_pointer)
+			break;
+		count(LOST_UNWOUND); /* the program jumped out of it */
+		restore_old_block(now, call);
+		end_call(thread, call);
+	}
+	if (sp == call->stack_pointer) {
+		call->chained++;
+		return NULL;
+	}
+	if (read_return_address(ctx, sp, &caller) || is_in_allocator(now, caller))
+		return NULL;
+	if (first->interruptions == MAX_INTERRUPTIONS) {
+		count(LOST_INTERRUPTED);
+		return NULL;
+	}
+	call = find_or_add_call(thread | (first->interruptions + 1) << 32);
+	if (!call) {
+		count(LOST_THREADS_FULL);
+		return NULL;
+	}
+	first->interruptions++;
+	return call;
+}
+
+/* Open a transaction; NULL when this call is part of another, or can't be recorded. */
+static __always_inline struct call *enter(
+	struct pt_regs *ctx, struct session *now, u64 kind, u64 size_bytes)
+{
+	u64 thread = (u32)bpf_get_current_pid_tgid(), sp = PT_REGS_SP(ctx), process;
+	struct call *call;
+
+	if (!is_traced(now, 0, &process))
+		return NULL;
+	call = place_call(ctx, now, thread, sp);
+	if (!call)
+		return NULL;
+	call->kind = kind;
+	call->stack_pointer = sp;
+	call->chained = 0;
+	call->size_bytes = size_bytes;
+	call->process = process;
+	call->old_address = 0;
+	call->has_old_block = 0;
+	call->is_sampled = !now->sample_bytes || is_sampled(now, size_bytes);
+	return call;
+}
+
+/* Runs at the return: the caller's registers are what they were, but for the result. */
+static __always_inline void record_allocation(
+	struct pt_regs *ctx, struct session *now, struct call *call, u64 address)
+{
+	struct registers caller = { PT_REGS_IP(ctx), PT_REGS_SP(ctx), FRAME_POINTER(ctx) };
+	struct weight weight = weigh(now, call->size_bytes);
+	struct block_key key = { address, call->process };
+	struct block block = {};
+	struct stack_usage *usage;
+
+	block.stack_id = walk_stack(now, &caller, call->process, 0, &call->fresh);
+	usage = find_or_add_stack(block.stack_id, &call->fresh);
 	if (!usage) {
 		count(LOST_STACKS_FULL);
 		return;
 	}
 	block.size_bytes = call->size_bytes;
-	block.stack_id = call->stack_id;
 	block.born_ns = bpf_ktime_get_ns();
-	if (insert_block(address, &block)) {
+	if (insert_block(now, &key, &block)) {
 		count(LOST_BLOCKS_FULL);
 		return;
 	}
-	__sync_fetch_and_add(&usage->allocated_bytes, block.size_bytes);
-	__sync_fetch_and_add(&usage->allocated_blocks, 1);
+	__sync_fetch_and_add(&usage->allocated_bytes, weight.bytes);
+	__sync_fetch_and_add(&usage->allocated_blocks, weight.blocks);
 	__sync_fetch_and_add(&usage->live_born_sum_ns, block.born_ns);
+	if (now->sample_bytes) {
+		__sync_fetch_and_add(&usage->live_records, 1);
+		__sync_fetch_and_add(&usage->live_variance, weight.variance);
+	}
 }
 
-static __always_inline void commit_old_block(struct call *call)
+static __always_inline void count_free_from_before(struct session *now)
 {
-	if (call->has_old_block)
-		account_freed(&call->old_block);
-	else if (call->old_address)
+	if (!now->sample_bytes) /* else it may be one that was not sampled */
 		count(FREES_FROM_BEFORE);
 }
 
-static __always_inline void commit_failure(struct call *call)
+static __always_inline void commit_old_block(struct session *now, struct call *call)
+{
+	if (call->has_old_block)
+		account_freed(now, &call->old_block);
+	else if (call->old_address)
+		count_free_from_before(now);
+}
+
+static __always_inline void commit_failure(struct session *now, struct call *call)
 {
 	if (call->kind == REALLOC && call->old_address && call->size_bytes == 0) {
-		commit_old_block(call); /* realloc(p, 0) is glibc's other way to say free(p) */
+		commit_old_block(now, call); /* realloc(p, 0) is glibc's other way to say free(p) */
 		return;
 	}
 	count(FAILED_ALLOCATIONS);
-	if (call->has_old_block && insert_block(call->old_address, &call->old_block))
-		count(LOST_BLOCKS_FULL);
+	restore_old_block(now, call);
 }
 
 int on_malloc(struct pt_regs *ctx)
 {
-	struct call *call = enter(ctx, MALLOC);
-	if (call)
-		call->size_bytes = PT_REGS_PARM1(ctx);
+	struct session *now = find_session();
+	if (now)
+		enter(ctx, now, MALLOC, PT_REGS_PARM1(ctx));
 	return 0;
 }
 
 int on_calloc(struct pt_regs *ctx)
 {
-	struct call *call = enter(ctx, CALLOC);
-	if (call)
-		call->size_bytes = PT_REGS_PARM1(ctx) * PT_REGS_PARM2(ctx);
+	struct session *now = find_session();
+	if (now)
+		enter(ctx, now, CALLOC, PT_REGS_PARM1(ctx) * PT_REGS_PARM2(ctx));
 	return 0;
 }
 
 int on_aligned(struct pt_regs *ctx) /* memalign and aligned_alloc: (alignment, size) */
 {
-	struct call *call = enter(ctx, ALIGNED);
-	if (call)
-		call->size_bytes = PT_REGS_PARM2(ctx);
+	struct session *now = find_session();
+	if (now)
+		enter(ctx, now, ALIGNED, PT_REGS_PARM2(ctx));
 	return 0;
 }
 
 int on_posix_memalign(struct pt_regs *ctx) /* (&result, alignment, size) */
 {
-	struct call *call = enter(ctx, POSIX_MEMALIGN);
-	if (call) {
+	struct session *now = find_session();
+	struct call *call = now ? enter(ctx, now, POSIX_MEMALIGN, PT_REGS_PARM3(ctx)) : NULL;
+	if (call)
 		call->out_address = PT_REGS_PARM1(ctx);
-		call->size_bytes = PT_REGS_PARM3(ctx);
-	}
 	return 0;
 }
 
@@ -331,108 +339,103 @@ int on_posix_memalign(struct pt_regs *ctx) /* (&result, alignment, size) */
  */
 int on_realloc(struct pt_regs *ctx)
 {
-	struct call *call = enter(ctx, REALLOC);
-	struct block *old;
-	u64 address;
+	struct session *now = find_session();
+	struct call *call = now ? enter(ctx, now, REALLOC, PT_REGS_PARM2(ctx)) : NULL;
 
-	if (!call)
-		return 0;
-	address = PT_REGS_PARM1(ctx);
-	call->size_bytes = PT_REGS_PARM2(ctx);
-	call->old_address = address;
-	old = blocks.lookup(&address);
-	if (old) {
-		call->old_block = *old;
-		call->has_old_block = 1;
-		blocks.delete(&address);
+	if (call) {
+		struct block_key key = { PT_REGS_PARM1(ctx), call->process };
+		call->old_address = key.address;
+		call->has_old_block = !remove_block(&key, &call->old_block);
 	}
 	return 0;
+}
+
+/* With the window closed to new blocks, one that a realloc moves stays on record. */
+static __always_inline int is_wanted(struct session *now, struct call *call)
+{
+	return call->is_sampled && (now->state == OPEN || call->has_old_block);
 }
 
 int on_return(struct pt_regs *ctx)
 {
-	u32 thread = bpf_get_current_pid_tgid();
+	u64 thread = (u32)bpf_get_current_pid_tgid(), address = PT_REGS_RC(ctx), process;
+	struct session *now = find_session();
 	struct call *call;
-	u64 address = PT_REGS_RC(ctx);
 
-	if (!is_open())
+	if (!now || !is_traced(now, 0, &process))
 		return 0;
-	call = calls.lookup(&thread);
-	if (!call || !call->nesting) {
-		count(RETURNS_FROM_BEFORE);
+	call = find_call(thread);
+	if (!call || call->kind == NO_CALL) {
+		if (now->state == OPEN)
+			count(RETURNS_FROM_BEFORE);
 		return 0;
 	}
-	if (--call->nesting)
+	if (PT_REGS_SP(ctx) != call->stack_pointer + RETURN_ADDRESS_BYTES)
+		return 0; /* of a call inside */
+	if (call->chained) {
+		call->chained--;
 		return 0;
+	}
 	if (call->kind == POSIX_MEMALIGN) {
-		if (address) { /* here it is an errno */
-			count(FAILED_ALLOCATIONS);
-			return 0;
-		}
-		if (bpf_probe_read_user(&address, sizeof(address), (void *)call->out_address)) {
+		u64 error = (u32)address;
+		address = 0;
+		if (!error &&
+			bpf_probe_read_user(&address, sizeof(address), (void *)call->out_address)) {
 			count(LOST_UNREADABLE);
+			end_call(thread, call);
 			return 0;
 		}
 	}
 	if (!address) {
-		commit_failure(call);
-		return 0;
+		commit_failure(now, call);
+	} else {
+		if (call->kind == REALLOC)
+			commit_old_block(now, call);
+		if (is_wanted(now, call))
+			record_allocation(ctx, now, call, address);
 	}
-	if (call->kind == REALLOC)
-		commit_old_block(call);
-	record_allocation(call, address);
+	end_call(thread, call);
 	return 0;
+}
+
+/* For whom asks next: is this munmap, or this second free, a part of that free? */
+static __always_inline void note_freed(struct session *now, u64 thread, u64 address, u64 size_bytes)
+{
+	struct call *first;
+
+	if (!now->frees_nest && size_bytes < PAGE_BYTES)
+		return;
+	first = find_or_add_call(thread);
+	if (first) {
+		first->freed_address = address;
+		first->freed_bytes = size_bytes;
+	}
 }
 
 int on_free(struct pt_regs *ctx)
 {
-	u64 address = PT_REGS_PARM1(ctx);
-	u32 thread = bpf_get_current_pid_tgid();
-	struct block *block, gone;
+	u64 thread = (u32)bpf_get_current_pid_tgid(), first_record = thread;
+	struct block_key key = { PT_REGS_PARM1(ctx) };
+	struct session *now = find_session();
+	struct block gone;
 	struct call *call;
 
-	if (!address || !is_open())
+	if (!key.address || !now || !is_traced(now, 0, &key.process))
 		return 0;
-	block = blocks.lookup(&address);
-	if (block) {
-		gone = *block;
-		if (!blocks.delete(&address))
-			account_freed(&gone);
+	if (!remove_block(&key, &gone)) {
+		account_freed(now, &gone);
+		note_freed(now, thread, key.address, gone.size_bytes);
 		return 0;
 	}
-	call = calls.lookup(&thread);
-	if (call && call->nesting && call->old_address == address)
+	call = find_call(thread);
+	if (call && call->kind != NO_CALL && call->old_address == key.address)
 		return 0; /* realloc frees its old block through free(): the commit counts it */
-	count(FREES_FROM_BEFORE);
-	return 0;
-}
-
-/* A thread that is gone leaves no state behind. */
-int on_thread_exit(struct bpf_raw_tracepoint_args *ctx)
-{
-	u32 thread = bpf_get_current_pid_tgid();
-	struct bpf_pidns_info now = {};
-	struct session *target = of_target(&now);
-	u32 zero = 0;
-	struct fate *its_fate = fate.lookup(&zero);
-
-	if (target && its_fate && now.pid == now.tgid)
-		its_fate->leader_is_gone = 1;
-	calls.delete(&thread);
-	return 0;
-}
-
-/* Another program in the same process: its memory is new, and so may be its owner. */
-int on_exec(struct bpf_raw_tracepoint_args *ctx)
-{
-	struct bpf_pidns_info now = {};
-	struct session *target = of_target(&now);
-	u32 zero = 0;
-	struct fate *its_fate = fate.lookup(&zero);
-
-	if (target && its_fate) {
-		target->is_open = 0;
-		its_fate->has_executed = 1;
+	call = calls.lookup(&first_record);
+	if (call && call->freed_address == key.address) {
+		call->freed_address = 0; /* free() called by operator delete, which was seen */
+		return 0;
 	}
+	if (now->state == OPEN)
+		count_free_from_before(now);
 	return 0;
 }

@@ -1,0 +1,265 @@
+"""What the tracer costs, beside empty probes and bcc's memleak: `./lab bench overhead`.
+
+    ./lab bench overhead [--json] [--no-write]
+
+Writes overhead.md beside this file, unless --json or --no-write is given. Exit 0: every target is
+met; 1: one is not; 2: it could not be measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import datetime
+import json
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+from rich.console import Console
+
+from benchmarks.measures import (
+    CYCLES,
+    EMPTY,
+    LABLIB,
+    LIVE_BLOCKS,
+    MEMLEAK,
+    PLAIN,
+    THREADS,
+    Announce,
+    Attach,
+    MillionBlocks,
+    Samples,
+    measure_attach,
+    measure_million_blocks,
+    measure_pairs,
+    median_ms,
+)
+from benchmarks.pages import Sheet, describe_machine, format_markdown, render_sheet
+from benchmarks.pairs import Pairs, build_pairs
+from benchmarks.root import RootHelper
+from lablib.errors import LabError
+from lablib.tracing import client
+from lablib.tracing.control import start_service
+
+PAGE = Path(__file__).with_suffix(".md")
+STOP_TIMEOUT_S = 10.0
+
+SCALING_TOLERANCE = 0.9
+"""Two runs of one tracer's eight threads differ by a tenth here, with nothing changed."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """All that one run has measured."""
+
+    pairs: dict[str, Samples]
+    million: MillionBlocks
+    attach: Attach
+    service_start_s: float
+
+    def added_ns(self, tracer: str) -> float:
+        """ns that a tracer adds to a pair in one thread: the least of its batches, less plain's."""
+        return min(self.pairs[tracer].one_thread_ns) - min(self.pairs[PLAIN].one_thread_ns)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A promise and what was measured; `is_at_least` says which side of the limit is good."""
+
+    name: str
+    value: float
+    limit: float
+    unit: str
+    is_at_least: bool = False
+
+    @property
+    def is_met(self) -> bool:
+        """Whether the value is on the good side of the limit."""
+        return self.value >= self.limit if self.is_at_least else self.value <= self.limit
+
+
+def judge_figures(figures: Figures) -> tuple[Target, ...]:
+    """Return the targets, each with what was measured."""
+    lablib_ns = figures.added_ns(LABLIB)
+    scaling = {name: figures.pairs[name].scaling for name in (LABLIB, MEMLEAK)}
+    million = figures.million
+    memory_mb = (million.process_bytes + million.map_bytes) / 1e6
+    return (
+        Target("added to a pair, over memleak's", lablib_ns / figures.added_ns(MEMLEAK), 0.25, ""),
+        Target("added to a pair, over empty probes'", lablib_ns / figures.added_ns(EMPTY), 1.5, ""),
+        Target(
+            f"scaling to {THREADS} threads, over memleak's",
+            scaling[LABLIB] / scaling[MEMLEAK],
+            SCALING_TOLERANCE,
+            "",
+            is_at_least=True,
+        ),
+        Target(f"snapshot of {LIVE_BLOCKS:,} blocks", median_ms(million.snapshots_s), 100.0, "ms"),
+        Target("attach to first snapshot", figures.attach.total_s, 1.0, "s"),
+        Target(f"service with {LIVE_BLOCKS:,} blocks", memory_mb, 200.0, "MB"),
+    )
+
+
+def run_benchmark(announce: Announce) -> Figures:
+    """Measure everything, in under three minutes; raises `LabError` where it can't be."""
+    with (
+        Pairs(build_pairs()) as app,
+        RootHelper() as helper,
+        _own_service(announce) as service_start_s,
+    ):
+        pairs = measure_pairs(app, helper, announce)
+        announce("attaching")
+        attach = measure_attach(app)
+        million = measure_million_blocks(app, helper, announce)
+    return Figures(pairs, million, attach, service_start_s)
+
+
+@contextmanager
+def _own_service(announce: Announce) -> Iterator[float]:
+    """Run a tracer service beside the user's own; yield how many seconds its start took."""
+    announce("starting a tracer service")
+    with tempfile.TemporaryDirectory(prefix="lab-bench-") as folder:
+        os.environ["LAB_TRACER_SOCKET"] = str(Path(folder) / "tracer.sock")
+        start_s = time.monotonic()
+        pid = int(start_service()["pid"])
+        try:
+            yield time.monotonic() - start_s
+        finally:
+            client.stop_service()
+            with suppress(psutil.Error):
+                psutil.Process(pid).wait(STOP_TIMEOUT_S)
+
+
+def describe_figures(figures: Figures, targets: tuple[Target, ...]) -> dict[str, Any]:
+    """Return the document of `--json`."""
+    return {
+        "kernel": platform.release(),
+        "machine": platform.machine(),
+        "processors": os.cpu_count(),
+        "date": datetime.date.today().isoformat(),
+        "pairs": {
+            name: {
+                "one_thread_ns": _summarize(samples.one_thread_ns),
+                "eight_threads_ns": _summarize(samples.many_threads_ns),
+                "pairs_per_s_of_eight_threads": 1e9 / min(samples.many_threads_ns),
+                "scaling": samples.scaling,
+                "added_ns": figures.added_ns(name),
+            }
+            for name, samples in figures.pairs.items()
+        },
+        "live_blocks": LIVE_BLOCKS,
+        "million_blocks": dataclasses.asdict(figures.million),
+        "attach": {**dataclasses.asdict(figures.attach), "total_s": figures.attach.total_s},
+        "service_start_s": figures.service_start_s,
+        "targets": [{**dataclasses.asdict(target), "is_met": target.is_met} for target in targets],
+    }
+
+
+def _summarize(values: tuple[float, ...]) -> dict[str, float]:
+    return {"min": min(values), "median": statistics.median(values)}
+
+
+def make_sheets(figures: Figures, targets: tuple[Target, ...]) -> tuple[Sheet, ...]:
+    """Return the tables: the pairs, the other figures, and the targets."""
+    return (
+        Sheet(
+            "A pair of malloc and free, call depth 11, in a tight loop",
+            (
+                *("tracer", "one thread, min ns", "median ns", "added ns"),
+                *(f"{THREADS} threads, pairs/s", "scaling"),
+            ),
+            tuple(_make_pairs_row(figures, name) for name in figures.pairs),
+        ),
+        Sheet("Snapshot, attach, memory", ("what", "measured"), _make_other_rows(figures)),
+        Sheet(
+            "Targets",
+            ("target", "measured", "limit", "met"),
+            tuple(_make_target_row(target) for target in targets),
+        ),
+    )
+
+
+def _make_pairs_row(figures: Figures, name: str) -> tuple[str, ...]:
+    samples = figures.pairs[name]
+    return (
+        name,
+        f"{min(samples.one_thread_ns):,.0f}",
+        f"{statistics.median(samples.one_thread_ns):,.0f}",
+        f"{figures.added_ns(name):,.0f}",
+        f"{1e9 / min(samples.many_threads_ns):,.0f}",
+        f"{samples.scaling:.2f}",
+    )
+
+
+def _make_other_rows(figures: Figures) -> tuple[tuple[str, str], ...]:
+    million, attach = figures.million, figures.attach
+    blocks = f"{LIVE_BLOCKS:,} live blocks"
+    return (
+        (f"first snapshot of {blocks}, with symbols", f"{million.first_snapshot_s * 1e3:,.0f} ms"),
+        (f"later snapshots of {blocks}", f"{median_ms(million.snapshots_s):,.0f} ms"),
+        (f"memleak's report of {blocks}", f"{million.memleak_report_s * 1e3:,.0f} ms"),
+        ("attach: opening the program's symbols", f"{attach.symbols_s * 1e3:,.0f} ms"),
+        ("attach: until the service answers", f"{attach.attach_s * 1e3:,.0f} ms"),
+        ("attach: the first snapshot", f"{attach.snapshot_s * 1e3:,.0f} ms"),
+        ("the service's start, once", f"{figures.service_start_s * 1e3:,.0f} ms"),
+        (f"the service's processes (PSS) with {blocks}", f"{million.process_bytes / 1e6:,.0f} MB"),
+        (f"the service's BPF maps with {blocks}", f"{million.map_bytes / 1e6:,.0f} MB"),
+    )
+
+
+def _make_target_row(target: Target) -> tuple[str, ...]:
+    sign = ">=" if target.is_at_least else "<="
+    unit = f" {target.unit}" if target.unit else ""
+    return (
+        target.name,
+        f"{target.value:,.2f}{unit}",
+        f"{sign} {target.limit:g}{unit}",
+        "yes" if target.is_met else "NO",
+    )
+
+
+_INTRODUCTION = f"""\
+Made by `./lab bench overhead`. One process under one tracer after the other, {CYCLES} times round;
+what a tracer adds is the least of its batches less the least without a tracer. The empty probes
+are eBPF programs that do nothing, at malloc's entry and return and at free, where lablib has its
+own. memleak keeps the totals of `--combined-only` in its default mode too: both cost the same."""
+
+
+def main() -> int:
+    """Measure, print, write the page; return the exit code."""
+    parser = argparse.ArgumentParser(prog="./lab bench overhead", description="What tracing costs.")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    parser.add_argument("--no-write", action="store_true", help="leave overhead.md as it is")
+    options = parser.parse_args()
+    progress = Console(stderr=True, highlight=False, markup=False)
+    try:
+        figures = run_benchmark(lambda what: progress.print(f"overhead: {what}", style="dim"))
+    except (LabError, OSError) as error:
+        print(f"lab: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    targets = judge_figures(figures)
+    sheets = make_sheets(figures, targets)
+    if options.json:
+        print(json.dumps(describe_figures(figures, targets), indent=2))
+    else:
+        page = Console(highlight=False, markup=False)
+        page.print(describe_machine())
+        for sheet in sheets:
+            page.print(render_sheet(sheet), "")
+        if not options.no_write:
+            PAGE.write_text(format_markdown("What tracing costs", _INTRODUCTION, sheets))
+    return 0 if all(target.is_met for target in targets) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

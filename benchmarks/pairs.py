@@ -1,0 +1,102 @@
+"""The program that the benchmarks trace: pairs.c, built, started, and told what to do."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import lablib
+from lablib.apps import APPS_DIR, BUILD_DIR
+from lablib.errors import AppError, ToolMissingError
+from lablib.release import MEMORY_CAP_BYTES, RELEASE_SIGNAL, wait_until_held
+
+BENCHMARKS_DIR = Path(__file__).resolve().parent
+LIFETIME_S = 600
+"""After how long it ends by itself; the whole benchmark takes a third of it."""
+
+
+def build_pairs() -> Path:
+    """Compile pairs.c as the leaky apps are compiled, if it has changed, and return the program.
+
+    Raises `ToolMissingError` without a compiler and `AppError` when the build fails.
+    """
+    from_apps = os.path.relpath(BENCHMARKS_DIR, APPS_DIR)  # make takes no spaces in VPATH
+    command = ["make", "-s", "-C", str(APPS_DIR), f"VPATH={from_apps}", "CC=gcc -I.", "build/pairs"]
+    try:
+        made = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise ToolMissingError(
+            "building the benchmark's program needs make",
+            "run: sudo apt-get install gcc libc6-dev make",
+        ) from None
+    if made.returncode != 0:
+        raise AppError(f"building pairs.c failed: {made.stderr.strip()[-200:]}")
+    return BUILD_DIR / "pairs"
+
+
+class Pairs(AbstractContextManager["Pairs"]):
+    """pairs.c as a running process, with a memory cap and a lifetime; a context manager."""
+
+    def __init__(self, executable: Path) -> None:
+        """Start it and release it; it then waits for commands. Raises `AppError`."""
+        launcher = Path(lablib.__file__).with_name("launcher.py")
+        limits = [str(MEMORY_CAP_BYTES), str(LIFETIME_S), str(os.getpid())]
+        self._process = subprocess.Popen(
+            [
+                *(sys.executable, "-I", "-S", "-B", str(launcher), *limits),
+                *(str(executable), "--wait", "--lifetime", str(LIFETIME_S)),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.pid = self._process.pid
+        try:
+            wait_until_held(self.pid)
+            self._process.send_signal(RELEASE_SIGNAL)
+        except BaseException:
+            self.close()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        """End the process."""
+        self.close()
+
+    def run(self, pairs: int, threads: int = 1) -> float:
+        """Return ns per pair: the wall time of `threads` times `pairs` pairs, over their number.
+
+        The program takes the time itself, from the first call to the last. Raises `AppError`.
+        """
+        return self._command(f"run {pairs} {threads}") / (pairs * threads)
+
+    def hold(self, blocks: int) -> float:
+        """Have it allocate `blocks` from 1,024 call stacks and keep them; return ns per block."""
+        return self._command(f"hold {blocks}") / blocks
+
+    def drop(self) -> None:
+        """Have it free the blocks that it holds."""
+        self._command("drop")
+
+    def close(self) -> None:
+        """End the process if it runs."""
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+    def _command(self, command: str) -> int:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            self._process.stdin.write(command + "\n")
+            self._process.stdin.flush()
+            name, duration_ns = self._process.stdout.readline().split()
+        except (OSError, ValueError):
+            raise AppError(f"the benchmark's program ended during: {command}") from None
+        assert name == command.split()[0]
+        return int(duration_ns)

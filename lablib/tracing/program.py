@@ -1,0 +1,238 @@
+"""The tracer's kernel side: programs/*.bpf.c, compiled once, given maps and probes by each session.
+
+The compiled code refers to its maps by the numbers of file descriptors. The service keeps these
+numbers, on /dev/null; a session, which is a process of its own, puts new maps there before it loads
+the code. So no session waits for the compiler, and none sees another's maps.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from lablib.errors import TracerError
+from lablib.tracing.maps import (
+    create_map,
+    read_element,
+    read_hash_map,
+    read_map_shape,
+    write_array,
+    write_element,
+)
+from lablib.tracing.probes import Allocator
+from lablib.tracing.protocol import (
+    COUNTERS,
+    MAX_MODULES,
+    MAX_UNWIND_ROWS,
+    MODULE_BYTES,
+    ROW_BYTES,
+    STACK_FIELDS,
+)
+
+PROGRAMS_DIR = Path(__file__).parent / "programs"
+PARTS = ("session", "stack", "heap", "mappings", "lifecycle")
+"""The files that make up the program, in the order in which they are compiled as one."""
+
+MAPS = (
+    *("session", "fate", "processes", "counters"),
+    *("unwind_modules", "unwind_rows", "stacks"),
+    *("blank_call", "calls", "blocks"),
+    *("blank_mapping_call", "mapping_calls", "mapping_events"),
+)
+"""All tables of the program, by name."""
+
+MAX_FRAMES = 64
+MAX_ALLOCATORS = 4
+SIZES = {
+    "MAX_FRAMES": MAX_FRAMES,
+    "MAX_STACKS": 64 * 1024,
+    "MAX_BLOCKS": 2 * 1024 * 1024,
+    "MAX_THREADS": 8 * 1024,
+    "MAX_PROCESSES": 4 * 1024,
+    "MAX_MAPPING_EVENTS": 64 * 1024,
+    "MAX_MODULES": MAX_MODULES,
+    "MAX_UNWIND_ROWS": MAX_UNWIND_ROWS,
+    "MAX_ALLOCATORS": MAX_ALLOCATORS,
+    "PAGE_BYTES": os.sysconf("SC_PAGE_SIZE"),
+}
+
+CLOSED, OPEN, FREES_ONLY = range(3)
+"""States of a window, in the order of `enum window_state` in session.bpf.c."""
+
+ALL_PROCESSES = -1
+
+TRACEPOINTS = {
+    "syscalls:sys_enter_mmap": "on_mmap_enter",
+    "syscalls:sys_exit_mmap": "on_map_exit",
+    "syscalls:sys_enter_mremap": "on_mremap_enter",
+    "syscalls:sys_exit_mremap": "on_map_exit",
+    "syscalls:sys_enter_munmap": "on_munmap_enter",
+    "syscalls:sys_exit_munmap": "on_munmap_exit",
+}
+
+_UPROBE, _URETPROBE = 0, 1  # enum bpf_probe_attach_type of libbcc
+_NO_REFERENCE_COUNTER = 0
+_SESSION = struct.Struct(f"=6IQ{2 * MAX_ALLOCATORS}Q")
+_FATE = struct.Struct("=2I")
+_PROCESS = struct.Struct("=Q2I")
+_EVENT_KEY_BYTES, _EVENT_BYTES = 2 * 8, 6 * 8
+
+
+@dataclass(frozen=True)
+class Session:
+    """`struct session` of session.bpf.c: what the kernel side has to know of a session."""
+
+    target: int
+    state: int = CLOSED
+    window: int = 0
+    follows_forks: bool = False
+    frees_nest: bool = False
+    modules: int = 0
+    sample_bytes: int = 0
+    allocator_spans: tuple[tuple[int, int], ...] = ()
+
+    def pack(self) -> bytes:
+        """Return it as the kernel keeps it; spans beyond MAX_ALLOCATORS are left out."""
+        spans = [edge for span in self.allocator_spans[:MAX_ALLOCATORS] for edge in span]
+        spans += [0] * (2 * MAX_ALLOCATORS - len(spans))
+        flags = (self.follows_forks, self.frees_nest, self.modules)
+        return _SESSION.pack(
+            self.state, self.target, self.window, *flags, self.sample_bytes, *spans
+        )
+
+
+@dataclass(frozen=True)
+class FollowedProcess:
+    """A process that the kernel side has followed: its number there, and its process id here."""
+
+    number: int
+    pid: int
+    has_executed: bool
+
+
+class TracerProgram:
+    """The compiled programs, and in a session's process the maps and probes made from them."""
+
+    def __init__(self) -> None:
+        """Compile; takes about two seconds of one core. Raises `TracerError`."""
+        import bcc  # the distribution's, in the service only
+
+        self._libbcc = bcc.libbcc.lib
+        namespace = os.stat("/proc/self/ns/pid")
+        flags = [
+            f"-DPID_NAMESPACE_DEVICE={namespace.st_dev}",
+            f"-DPID_NAMESPACE_INODE={namespace.st_ino}U",
+            *(f"-D{name}={value}" for name, value in SIZES.items()),
+        ]
+        try:
+            self._bpf = bcc.BPF(text=_read_source(), cflags=flags)
+        except Exception as error:  # bcc raises bare Exception
+            raise TracerError(
+                f"this kernel did not take the tracer's program ({error})",
+                "see ./lab doctor",
+            ) from None
+        self._fds = {name: self._bpf[name].map_fd for name in MAPS}
+        self._shapes = {name: read_map_shape(fd) for name, fd in self._fds.items()}
+        with open(os.devnull, "rb") as nothing:
+            for descriptor in self._fds.values():
+                os.dup2(nothing.fileno(), descriptor, inheritable=False)
+
+    def make_maps(self, max_blocks: int, max_stacks: int, unwind_rows: int) -> None:
+        """Give this process, a session's, maps of its own; raises `TracerError`."""
+        sizes = {"blocks": max_blocks, "stacks": max_stacks, "unwind_rows": max(1, unwind_rows)}
+        try:
+            for name, shape in self._shapes.items():
+                created = create_map(shape, sizes.get(name))
+                os.dup2(created, self._fds[name], inheritable=False)
+                os.close(created)
+        except OSError as error:
+            raise TracerError(
+                f"the kernel gave no memory for the tracer's tables ({error.strerror})",
+                "end other tracing sessions, or ask for fewer blocks",
+            ) from None
+
+    def write_unwind_tables(self, modules: bytes, rows: bytes) -> None:
+        """Tell the kernel side how the target's code is unwound (see UnwindTable)."""
+        write_array(self._fds["unwind_modules"], MODULE_BYTES, modules)
+        write_array(self._fds["unwind_rows"], ROW_BYTES, rows)
+
+    def watch(self, follows_forks: bool) -> None:
+        """Notice from now on what becomes of the target, and what it maps."""
+        self._bpf.attach_raw_tracepoint("sched_process_exec", "on_exec")
+        self._bpf.attach_raw_tracepoint("sched_process_exit", "on_thread_exit")
+        if follows_forks:
+            self._bpf.attach_tracepoint("task:task_newtask", fn_name="on_new_task")
+        for event, program in TRACEPOINTS.items():
+            self._bpf.attach_tracepoint(event, fn_name=program)
+
+    def attach(self, allocators: Iterable[Allocator], thread: int) -> None:
+        """Put the probes into the process of a thread, or `ALL_PROCESSES`.
+
+        Events count only once the window is open. Raises `TracerError`.
+        """
+        for allocator in allocators:
+            path = f"/proc/self/fd/{allocator.file_descriptor}".encode()
+            for site in allocator.sites:
+                kind = _URETPROBE if site.is_return else _UPROBE
+                program = self._bpf.load_func(site.program, self._bpf.KPROBE)
+                name = f"lab_{os.getpid()}_{site.function}_{kind}".encode()
+                descriptor = self._libbcc.bpf_attach_uprobe(
+                    program.fd, kind, name, path, site.offset_bytes, thread, _NO_REFERENCE_COUNTER
+                )
+                if descriptor < 0:
+                    raise TracerError(
+                        f"the kernel refused a probe on {site.function} in {allocator.path}",
+                        "if another bcc tool traces the same library, end it and try again; "
+                        "else see ./lab doctor",
+                    )
+
+    def write_session(self, session: Session) -> None:
+        """Set what the kernel side goes by from now on."""
+        write_element(self._fds["session"], 0, session.pack())
+
+    def read_fate(self) -> tuple[bool, bool]:
+        """Return whether the target has become another program, and lost its first thread."""
+        fate = _FATE.unpack(read_element(self._fds["fate"], 0, _FATE.size))
+        return bool(fate[0]), bool(fate[1])
+
+    def read_processes(self) -> list[FollowedProcess]:
+        """Return the processes that were followed, the target too, in no order."""
+        _, values = read_hash_map(self._fds["processes"], 4, _PROCESS.size)
+        return [
+            FollowedProcess(number, pid, bool(has_executed))
+            for number, pid, has_executed in _PROCESS.iter_unpack(values)
+        ]
+
+    def read_counters(self) -> dict[str, int]:
+        """Return the event counters by name, summed over the processors."""
+        table = self._bpf["counters"]
+        return {name: sum(table[ctypes.c_int(i)]) for i, name in enumerate(COUNTERS)}
+
+    def read_stacks(self) -> tuple[bytes, bytes]:
+        """Return the stacks that have been seen: their ids, and their rows.
+
+        A row is 8-byte words: STACK_FIELDS, then MAX_FRAMES return addresses.
+        """
+        row_bytes = 8 * (len(STACK_FIELDS) + MAX_FRAMES)
+        try:
+            return read_hash_map(self._fds["stacks"], 8, row_bytes)
+        except OSError as error:
+            raise TracerError(f"the kernel did not hand over its totals ({error})") from None
+
+    def take_mapping_events(self) -> tuple[bytes, bytes]:
+        """Return the reports of mappings since the last time, and forget them: keys and values."""
+        try:
+            return read_hash_map(
+                self._fds["mapping_events"], _EVENT_KEY_BYTES, _EVENT_BYTES, take=True
+            )
+        except OSError as error:
+            raise TracerError(f"the kernel did not hand over its reports ({error})") from None
+
+
+def _read_source() -> bytes:
+    paths = [PROGRAMS_DIR / f"{part}.bpf.c" for part in PARTS]
+    return "".join(f'#line 1 "{path.name}"\n{path.read_text()}' for path in paths).encode()
