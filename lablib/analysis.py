@@ -186,10 +186,20 @@ def _judge_stack(
 
 
 def name_site(usage: StackUsage) -> str:
-    """Return where a stack allocates, for a sentence: function, file and line as far as known."""
-    frame = usage.frames[0] if usage.frames else None
-    if frame is None:
+    """Return where a stack allocates, for a sentence: function, file and line as far as known.
+
+    That is the program's own function, and the library's that it called if it did so by one.
+    """
+    if not usage.frames:
         return "an unknown caller"
+    first = usage.frames[0]
+    own = next((frame for frame in usage.frames if ".so" not in frame.module), first)
+    if own is first or own.function is None:
+        return _name_frame(first)
+    return f"{_name_frame(own)} by {(first.function or first.module).lstrip('_')}"
+
+
+def _name_frame(frame: Frame) -> str:
     if frame.function is None:
         return f"{frame.module}+{frame.offset:#x} (no symbols)"
     return f"{frame.function} ({frame.file}:{frame.line})" if frame.line else frame.function

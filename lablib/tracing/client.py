@@ -161,7 +161,7 @@ class Tracer(AbstractContextManager["Tracer"]):
         pid_by_number = {0: self.target.pid}
         running = {self.target.pid: header["is_running"]}
         executed = {self.target.pid: header["has_executed"]}
-        for number, pid, has_executed in header["processes"]:
+        for number, pid, has_executed in sorted(header["processes"], key=lambda each: each[1]):
             if number and pid:
                 pid_by_number[number] = pid
                 running[pid] = not has_executed and psutil.pid_exists(pid)

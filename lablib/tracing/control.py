@@ -56,7 +56,7 @@ def start_service() -> dict[str, Any]:
 
 
 def _check_bcc() -> None:
-    probe = [SYSTEM_PYTHON, "-I", "-c", "import bcc, capstone"]
+    probe = [SYSTEM_PYTHON, "-I", "-c", "import bcc"]
     try:
         found = subprocess.run(probe, capture_output=True, check=False).returncode == 0
     except FileNotFoundError:

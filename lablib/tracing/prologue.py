@@ -1,10 +1,13 @@
 """Which instruction of a function to probe, so that the kernel need not single-step it.
 
 A probe replaces one instruction. Most instructions the kernel then has to execute out of line,
-one single step with two traps, which costs ten times as much as the few that it emulates: since
-Linux 4.16 a push of a register, and since 3.16 jumps and the one-byte nop (branch_setup_ops and
-push_setup_ops in arch/x86/kernel/uprobes.c). A function's first such instruction is as good as
-its entry where each call passes it once, with the arguments and the return address still in place.
+one single step with two traps, which costs more than ten times as much as the few that it emulates.
+Those that each kernel since 5.8 emulates are a push of a register, a jump to an address in the code
+and the one-byte nop (push_setup_ops and branch_setup_ops in arch/x86/kernel/uprobes.c).
+
+A function's first such instruction is as good as its entry where each call passes it once, with the
+arguments and the return address still in place. A jump may be one too: whether it is taken is
+decided behind the probe, so that no way through the function is missed.
 
 Whatever is doubtful is probed at the entry. x86-64 only; elsewhere, or without the distribution's
 capstone, the entry is probed too.

@@ -197,17 +197,22 @@ static __always_inline struct call *place_call(
 		call = first->interruptions ? find_call(thread) : first;
 		if (!call || call->kind == NO_CALL)
 			return call;
-		if (sp <= call->stack_pointer)
+		if (read_return_address(ctx, sp, &caller)) {
+			count(LOST_UNREADABLE);
+			return NULL;
+		}
+		if (sp < call->stack_pointer)
 			break;
+		/* A function that the call jumped into returns to the kernel's own trampoline. */
+		if (sp == call->stack_pointer && !find_module(now->modules, caller)) {
+			call->chained++;
+			return NULL;
+		}
 		count(LOST_UNWOUND); /* the program jumped out of it */
 		restore_old_block(now, call);
 		end_call(thread, call);
 	}
-	if (sp == call->stack_pointer) {
-		call->chained++;
-		return NULL;
-	}
-	if (read_return_address(ctx, sp, &caller) || is_in_allocator(now, caller))
+	if (is_in_allocator(now, caller))
 		return NULL;
 	if (first->interruptions == MAX_INTERRUPTIONS) {
 		count(LOST_INTERRUPTED);
