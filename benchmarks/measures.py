@@ -5,13 +5,16 @@ Every figure is of one process, pairs.c, under one tracer after the other.
 
 from __future__ import annotations
 
+import os
 import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 
-from benchmarks.pairs import Pairs
+import psutil
+
+from benchmarks.pairs import Batch, Pairs
 from benchmarks.root import RootHelper
 from lablib.errors import TracerError
 from lablib.symbols import ProcessSymbols
@@ -31,27 +34,40 @@ _PAIRS_PER_THREAD = 2_000
 _WARM_UP_PAIRS = 1_000
 _SNAPSHOTS = 7
 _ATTACHES = 5
+_DETACH_TIMEOUT_S = 20.0
 
 Announce = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Samples:
-    """ns per pair under one tracer: a value for each batch."""
+    """The batches under one tracer: of one thread, and of `THREADS` threads at once."""
 
-    one_thread_ns: tuple[float, ...]
-    many_threads_ns: tuple[float, ...]
+    one: tuple[Batch, ...]
+    many: tuple[Batch, ...]
+
+    @property
+    def cpu_ns(self) -> tuple[float, ...]:
+        """ns of processor time per pair in one thread: what other work on the machine leaves be."""
+        return tuple(batch.cpu_ns for batch in self.one)
+
+    @property
+    def pairs_per_s(self) -> float:
+        """Pairs that `THREADS` threads make together in a second, in their best batch."""
+        return 1e9 / min(batch.wall_ns for batch in self.many)
 
     @property
     def scaling(self) -> float:
-        """How many times the pairs per second of one thread `THREADS` threads make together."""
-        return min(self.one_thread_ns) / min(self.many_threads_ns)
+        """How many times the pairs per second of one thread `THREADS` threads can make together.
+
+        By processor time: as many as there are processors, less what waiting for each other takes.
+        """
+        processors = min(THREADS, len(os.sched_getaffinity(0)))
+        return processors * min(self.cpu_ns) / min(batch.cpu_ns for batch in self.many)
 
     def __add__(self, other: Samples) -> Samples:
         """Return the batches of both."""
-        return Samples(
-            self.one_thread_ns + other.one_thread_ns, self.many_threads_ns + other.many_threads_ns
-        )
+        return Samples(self.one + other.one, self.many + other.many)
 
 
 @dataclass(frozen=True)
@@ -87,6 +103,24 @@ def trace_with_lablib(app: Pairs) -> Iterator[Tracer]:
     """Attach lablib's tracer to the program as long as the context lasts."""
     with closing(ProcessSymbols(app.pid)) as symbols, Tracer(app.pid, symbols) as tracer:
         yield tracer
+    _await_detach()
+
+
+def _await_detach() -> None:
+    """Return once the service's sessions have ended: the kernel takes a while over each probe."""
+    service = psutil.Process(int(client.read_status()["pid"]))
+    deadline_s = time.monotonic() + _DETACH_TIMEOUT_S
+    while any(_is_running(session) for session in service.children()):
+        if time.monotonic() > deadline_s:
+            raise TracerError("a session of the tracer service did not end")
+        time.sleep(0.02)
+
+
+def _is_running(session: psutil.Process) -> bool:
+    try:
+        return session.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 @contextmanager
@@ -146,6 +180,7 @@ def _attach_once(app: Pairs) -> Attach:
             ran_s = time.monotonic()
             snapshot = tracer.snapshot()
             end_s = time.monotonic()
+    _await_detach()
     if not snapshot.stacks:
         raise TracerError("the first snapshot was empty")
     return Attach(opened_s - start_s, attached_s - opened_s, end_s - ran_s)

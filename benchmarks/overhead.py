@@ -55,7 +55,7 @@ PAGE = Path(__file__).with_suffix(".md")
 STOP_TIMEOUT_S = 10.0
 
 SCALING_TOLERANCE = 0.9
-"""Two runs of one tracer's eight threads differ by a tenth here, with nothing changed."""
+"""Two runs of one tracer's threads differ by so much, with nothing changed."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Figures:
 
     def added_ns(self, tracer: str) -> float:
         """ns that a tracer adds to a pair in one thread: the least of its batches, less plain's."""
-        return min(self.pairs[tracer].one_thread_ns) - min(self.pairs[PLAIN].one_thread_ns)
+        return min(self.pairs[tracer].cpu_ns) - min(self.pairs[PLAIN].cpu_ns)
 
 
 @dataclass(frozen=True)
@@ -149,11 +149,11 @@ def describe_figures(figures: Figures, targets: tuple[Target, ...]) -> dict[str,
         "date": datetime.date.today().isoformat(),
         "pairs": {
             name: {
-                "one_thread_ns": _summarize(samples.one_thread_ns),
-                "eight_threads_ns": _summarize(samples.many_threads_ns),
-                "pairs_per_s_of_eight_threads": 1e9 / min(samples.many_threads_ns),
-                "scaling": samples.scaling,
+                "min_ns": min(samples.cpu_ns),
+                "median_ns": statistics.median(samples.cpu_ns),
                 "added_ns": figures.added_ns(name),
+                f"pairs_per_s_of_{THREADS}_threads": samples.pairs_per_s,
+                "scaling": samples.scaling,
             }
             for name, samples in figures.pairs.items()
         },
@@ -163,10 +163,6 @@ def describe_figures(figures: Figures, targets: tuple[Target, ...]) -> dict[str,
         "service_start_s": figures.service_start_s,
         "targets": [{**dataclasses.asdict(target), "is_met": target.is_met} for target in targets],
     }
-
-
-def _summarize(values: tuple[float, ...]) -> dict[str, float]:
-    return {"min": min(values), "median": statistics.median(values)}
 
 
 def make_sheets(figures: Figures, targets: tuple[Target, ...]) -> tuple[Sheet, ...]:
@@ -193,10 +189,10 @@ def _make_pairs_row(figures: Figures, name: str) -> tuple[str, ...]:
     samples = figures.pairs[name]
     return (
         name,
-        f"{min(samples.one_thread_ns):,.0f}",
-        f"{statistics.median(samples.one_thread_ns):,.0f}",
+        f"{min(samples.cpu_ns):,.0f}",
+        f"{statistics.median(samples.cpu_ns):,.0f}",
         f"{figures.added_ns(name):,.0f}",
-        f"{1e9 / min(samples.many_threads_ns):,.0f}",
+        f"{samples.pairs_per_s:,.0f}",
         f"{samples.scaling:.2f}",
     )
 
@@ -229,10 +225,11 @@ def _make_target_row(target: Target) -> tuple[str, ...]:
 
 
 _INTRODUCTION = f"""\
-Made by `./lab bench overhead`. One process under one tracer after the other, {CYCLES} times round;
-what a tracer adds is the least of its batches less the least without a tracer. The empty probes
-are eBPF programs that do nothing, at malloc's entry and return and at free, where lablib has its
-own. memleak keeps the totals of `--combined-only` in its default mode too: both cost the same."""
+Made by `./lab bench overhead`. One process under one tracer after the other, {CYCLES} times round.
+ns are of processor time, which other work on the machine leaves alone; what a tracer adds is the
+least of its batches less the least without a tracer. The empty probes are eBPF programs that do
+nothing, at malloc's entry and return and at free, where lablib has its own. memleak keeps the
+totals of `--combined-only` in its default mode too: both cost the same."""
 
 
 def main() -> int:
@@ -247,6 +244,9 @@ def main() -> int:
     except (LabError, OSError) as error:
         print(f"lab: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("lab: stopped; what it had started has ended", file=sys.stderr)
+        return 130
     targets = judge_figures(figures)
     sheets = make_sheets(figures, targets)
     if options.json:

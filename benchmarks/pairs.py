@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 
 import lablib
@@ -16,6 +17,14 @@ from lablib.release import MEMORY_CAP_BYTES, RELEASE_SIGNAL, wait_until_held
 BENCHMARKS_DIR = Path(__file__).resolve().parent
 LIFETIME_S = 600
 """After how long it ends by itself; the whole benchmark takes a third of it."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """ns per pair: of processor time, and of the time that went by."""
+
+    cpu_ns: float
+    wall_ns: float
 
 
 def build_pairs() -> Path:
@@ -65,16 +74,17 @@ class Pairs(AbstractContextManager["Pairs"]):
         """End the process."""
         self.close()
 
-    def run(self, pairs: int, threads: int = 1) -> float:
-        """Return ns per pair: the wall time of `threads` times `pairs` pairs, over their number.
+    def run(self, pairs: int, threads: int = 1) -> Batch:
+        """Have `threads` threads make `pairs` pairs each, and return how long one pair took.
 
         The program takes the time itself, from the first call to the last. Raises `AppError`.
         """
-        return self._command(f"run {pairs} {threads}") / (pairs * threads)
+        wall_ns, cpu_ns = self._command(f"run {pairs} {threads}")
+        return Batch(cpu_ns / (pairs * threads), wall_ns / (pairs * threads))
 
-    def hold(self, blocks: int) -> float:
-        """Have it allocate `blocks` from 1,024 call stacks and keep them; return ns per block."""
-        return self._command(f"hold {blocks}") / blocks
+    def hold(self, blocks: int) -> None:
+        """Have it allocate `blocks` from 1,024 call stacks and keep them; raises `AppError`."""
+        self._command(f"hold {blocks}")
 
     def drop(self) -> None:
         """Have it free the blocks that it holds."""
@@ -89,14 +99,14 @@ class Pairs(AbstractContextManager["Pairs"]):
             if pipe is not None:
                 pipe.close()
 
-    def _command(self, command: str) -> int:
+    def _command(self, command: str) -> list[int]:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
             self._process.stdin.write(command + "\n")
             self._process.stdin.flush()
-            name, duration_ns = self._process.stdout.readline().split()
+            name, *durations_ns = self._process.stdout.readline().split()
         except (OSError, ValueError):
             raise AppError(f"the benchmark's program ended during: {command}") from None
         assert name == command.split()[0]
-        return int(duration_ns)
+        return [int(duration_ns) for duration_ns in durations_ns]

@@ -30,6 +30,7 @@ class RootHelper(AbstractContextManager["RootHelper"]):
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            start_new_session=True,  # Ctrl-C is for us, who then end it in order
         )
         try:
             self._read_answer()

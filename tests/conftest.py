@@ -22,6 +22,11 @@ from lablib.tracing import client
 from lablib.tracing.control import SYSTEM_PYTHON, start_service
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Have the tests of endurance take as long as it takes: `./lab test --soak`."""
+    parser.addoption("--soak", action="store_true", help="the long forms of the abuse tests: hours")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def own_services():
     """Tests use a tracer service and, where none runs, an engine that end with them."""

@@ -36,7 +36,12 @@ ENTRY_PROGRAMS = {
     **{
         f"{operator}{form}": "on_malloc"
         for operator in ("_Znwm", "_Znam")  # C++: new and new[], the size always first
-        for form in ("", "RKSt9nothrow_t", "St11align_val_t", "St11align_val_tRKSt9nothrow_t")
+        for form in ("RKSt9nothrow_t", "St11align_val_tRKSt9nothrow_t")
+    },
+    **{
+        f"{operator}{form}": "on_unseen"
+        for operator in ("_Znwm", "_Znam")
+        for form in ("", "St11align_val_t")
     },
     **{
         f"{operator}{size}{form}": "on_free"
@@ -47,7 +52,9 @@ ENTRY_PROGRAMS = {
 }
 """An allocator's functions, and the program in heap.bpf.c that runs at the entry of each.
 
-reallocarray is not among them: glibc's and musl's call realloc.
+reallocarray is not among them: glibc's and musl's call realloc. The operators that throw are only
+counted: an exception does not find its way through the kernel's return probe, and would end the
+program. Most are seen all the same, for they call malloc; those of jemalloc and tcmalloc don't.
 """
 
 RETURN_PROGRAM = "on_return"
@@ -60,6 +67,7 @@ ARGUMENTS = {
     "on_aligned": frozenset(["rdi", "rsi"]),
     "on_posix_memalign": frozenset(["rdi", "rsi", "rdx"]),
     "on_free": frozenset(["rdi"]),
+    "on_unseen": frozenset[str](),
 }
 """The registers that each program reads, besides those of the stack."""
 
@@ -158,7 +166,7 @@ def choose_sites(elf: ElfFile, functions: list[Function]) -> tuple[Site, ...]:
             site = entry + _choose_offset(elf, function)
         except ElfError:
             site = entry
-        if program != "on_free":
+        if program not in ("on_free", "on_unseen"):
             sites.append(Site(function.name, site, RETURN_PROGRAM, True, entry))
         sites.append(Site(function.name, site, program, False, entry))
     return tuple(sites)
@@ -242,7 +250,8 @@ def _find_functions(elf: ElfFile, is_static: bool) -> list[Function]:
         return elf.find_functions(ENTRY_PROGRAMS, is_static=False)
     if not is_static:
         return []
-    functions = elf.find_functions(ENTRY_PROGRAMS, is_static=True)
+    names = [name for name, program in ENTRY_PROGRAMS.items() if program != "on_unseen"]
+    functions = elf.find_functions(names, is_static=True)
     return functions if {"malloc", "free"} <= {function.name for function in functions} else []
 
 

@@ -53,6 +53,7 @@ COUNTERS = (
     "lost_threads_full",
     "lost_unwound",
     "lost_interrupted",
+    "lost_unseen",
     "lost_unreadable",
     "lost_raced",
     "lost_mappings_full",

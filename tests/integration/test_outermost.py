@@ -1,9 +1,13 @@
 """Only the outermost call counts, and every outermost call does: wrappers, handlers, jumps."""
 
+import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
-from workload import PROGRAMS, build_workload, from_function
+from checks import from_function
+from conftest import give_up
+from workload import PROGRAMS, build_workload
 
 from lablib.startup import HeldProgram
 from lablib.symbols import ProcessSymbols
@@ -13,14 +17,10 @@ pytestmark = pytest.mark.usefixtures("tracer_service")
 
 
 @pytest.fixture
-def preloaded(tmp_path, monkeypatch):
-    """Run a program with wrapper.c preloaded, and return its heap at its end."""
-    library = tmp_path / "wrapper.so"
-    options = ["-O1", "-g", "-fno-builtin", "-shared", "-fPIC"]
-    subprocess.run(["gcc", *options, "-o", library, PROGRAMS / "wrapper.c"], check=True)
+def run(monkeypatch):
+    """Run a program with a library preloaded, and return its heap at its end."""
 
-    def run(name):
-        program = build_workload(name, tmp_path)
+    def run_preloaded(program, library):
         monkeypatch.setenv("LD_PRELOAD", str(library))
         with HeldProgram([str(program)]) as held:
             monkeypatch.delenv("LD_PRELOAD")
@@ -29,7 +29,27 @@ def preloaded(tmp_path, monkeypatch):
                 assert held.wait(30) == 0
                 return tracer.stop()
 
-    return run
+    return run_preloaded
+
+
+@pytest.fixture
+def preloaded(tmp_path, run):
+    """Run a program with wrapper.c preloaded."""
+    library = tmp_path / "wrapper.so"
+    options = ["-O1", "-g", "-fno-builtin", "-shared", "-fPIC"]
+    subprocess.run(["gcc", *options, "-o", library, PROGRAMS / "wrapper.c"], check=True)
+    return lambda name: run(build_workload(name, tmp_path), library)
+
+
+@pytest.mark.parametrize("name", ["libjemalloc.so.2", "libtcmalloc_minimal.so.4"])
+def test_an_operator_new_that_throws_is_counted_and_its_exception_is_caught(name, run, tmp_path):
+    library = next(Path("/usr/lib").glob(f"*-linux-gnu/{name}"), None)
+    if library is None or shutil.which("g++") is None:
+        give_up("allocators", f"{name} or g++ is not installed", could_have_run=False)
+    program = tmp_path / "bad_alloc"
+    source = PROGRAMS / "bad_alloc.cpp"
+    subprocess.run(["g++", "-O1", "-g", "-fno-builtin", "-o", program, source], check=True)
+    assert run(program, library).events.missed_by_reason["unseen"] >= 2
 
 
 def test_a_wrapper_of_malloc_and_free_leaves_calloc_to_the_c_library(preloaded):

@@ -1,40 +1,100 @@
-"""Build a small C program, hold it at its start, trace it to its end: the known workloads."""
+"""Build a known workload, hold it at its start, trace it to its end."""
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from lablib.records import HeapSnapshot
+from cases import PROGRAMS as PROGRAMS
+from cases import Case
+from checks import Outcome
+
+from lablib.records import HeapSnapshot, TraceOptions
 from lablib.release import wait_until_held
+from lablib.startup import HeldProgram
 from lablib.symbols import ProcessSymbols
 from lablib.tracing.client import Tracer
 
-PROGRAMS = Path(__file__).parent / "programs"
 LEAKY_APPS = Path(__file__).parents[2] / "leaky_apps"
+OPTIONS = ("-O1", "-g", "-fno-omit-frame-pointer", "-fno-builtin", "-pthread", "-Wl,--build-id")
+TIMEOUT_S = 120
+COUNT_ALL = TraceOptions()
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A program that is built: where it lies, its debug files, and what to start it with."""
+
+    program: Path
+    debug_dirs: tuple[Path, ...] = ()
+    preload: Path | None = None
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment to start it in."""
+        return {**os.environ, **({"LD_PRELOAD": str(self.preload)} if self.preload else {})}
 
 
 def build_workload(name: str, folder: Path, *flags: str) -> Path:
     """Compile programs/NAME.c and return the program."""
-    program = folder / name
-    options = ["-O1", "-g", "-fno-omit-frame-pointer", "-fno-builtin", "-pthread", *flags]
-    command = ["gcc", *options, f"-I{LEAKY_APPS}", "-o", program, PROGRAMS / f"{name}.c"]
-    subprocess.run(command, check=True)
-    return program
+    return build_case(Case(name, name, name, flags=flags), folder).program
+
+
+def build_case(case: Case, folder: Path) -> Workload:
+    """Compile a case's program, its debug file put where the case says."""
+    program = folder / case.program
+    flags = (*OPTIONS, *case.allocator.flags, *case.flags)
+    objects = [_compile(source, case.allocator.compiler, flags, folder) for source in case.sources]
+    has_cxx = any(source.suffix == ".cpp" for source in case.sources)
+    linker = "g++" if has_cxx else case.allocator.compiler
+    subprocess.run([linker, *flags, "-o", program, *objects], check=True)
+    debug_dirs = _strip(program, case.debug_file, folder) if case.debug_file else ()
+    preload = case.allocator.find() if case.allocator.is_preloaded else None
+    return Workload(program, debug_dirs, preload)
+
+
+def _compile(source: Path, compiler: str, flags: Sequence[str], folder: Path) -> Path:
+    made = folder / f"{source.name}.o"
+    compiler = "g++" if source.suffix == ".cpp" else compiler
+    subprocess.run([compiler, *flags, f"-I{LEAKY_APPS}", "-c", "-o", made, source], check=True)
+    return made
+
+
+def _strip(program: Path, debug_file: str, folder: Path) -> tuple[Path, ...]:
+    """Take the symbols out of a program; return the folders to look for its debug file in."""
+    kept = program.with_suffix(".debug")
+    subprocess.run(["objcopy", "--only-keep-debug", program, kept], check=True)
+    subprocess.run(["strip", program], check=True)
+    if debug_file == "beside":
+        subprocess.run(["objcopy", f"--add-gnu-debuglink={kept}", program], check=True)
+        return ()
+    notes = subprocess.run(["readelf", "-n", program], capture_output=True, text=True, check=True)
+    build_id = notes.stdout.partition("Build ID: ")[2].split()[0]
+    target = folder / "debug" / ".build-id" / build_id[:2] / f"{build_id[2:]}.debug"
+    target.parent.mkdir(parents=True)
+    kept.rename(target)
+    return (folder / "debug",)
 
 
 @contextmanager
-def release_traced(program: Path) -> Iterator[tuple[subprocess.Popen[bytes], Tracer]]:
+def release_traced(
+    program: Path | Workload, options: TraceOptions = COUNT_ALL
+) -> Iterator[tuple[subprocess.Popen[bytes], Tracer]]:
     """Start a program that waits for release, attach, let it go; it is killed at the end."""
-    process = subprocess.Popen([program, "--wait"], stdout=subprocess.DEVNULL)
+    workload = Workload(program) if isinstance(program, Path) else program
+    process = subprocess.Popen(
+        [workload.program, "--wait"], stdout=subprocess.DEVNULL, env=workload.environment
+    )
     try:
         wait_until_held(process.pid)
         with (
-            closing(ProcessSymbols(process.pid)) as symbols,
-            Tracer(process.pid, symbols) as tracer,
+            closing(ProcessSymbols(process.pid, workload.debug_dirs)) as symbols,
+            Tracer(process.pid, symbols, options) as tracer,
         ):
             process.send_signal(signal.SIGUSR1)
             yield process, tracer
@@ -43,16 +103,35 @@ def release_traced(program: Path) -> Iterator[tuple[subprocess.Popen[bytes], Tra
         process.wait()
 
 
-def trace_to_the_end(program: Path) -> HeapSnapshot:
+def trace_to_the_end(program: Path | Workload, options: TraceOptions = COUNT_ALL) -> HeapSnapshot:
     """Run a program that waits for release, and return its heap after it has ended."""
-    with release_traced(program) as (process, tracer):
-        for _ in tracer.sample(60, interval_s=0.2):
-            pass
-        assert process.wait(60) == 0
+    with release_traced(program, options) as (process, tracer):
+        _sample_to_the_end(tracer)
+        assert process.wait(TIMEOUT_S) == 0
         return tracer.trace.snapshots[-1]
 
 
-def from_function(snapshot: HeapSnapshot, name: str) -> tuple[int, int]:
-    """Live (bytes, blocks) whose call stack has the function in it."""
-    usages = [s for s in snapshot.stacks if any(frame.function == name for frame in s.frames)]
-    return sum(u.live_bytes for u in usages), sum(u.live_blocks for u in usages)
+def run_case(case: Case, workload: Workload) -> Outcome:
+    """Trace a case's program, which has been built, to its end."""
+    options = TraceOptions(sample_bytes=case.sample_bytes, follows_forks=case.follows_forks)
+    if case.is_launched:
+        return _run_launched(workload, options)
+    with release_traced(workload, options) as (process, tracer):
+        _sample_to_the_end(tracer)
+        return Outcome(tracer.traces, process.wait(TIMEOUT_S))
+
+
+def _run_launched(workload: Workload, options: TraceOptions) -> Outcome:
+    with (
+        HeldProgram([str(workload.program)]) as held,
+        closing(ProcessSymbols(held.pid, workload.debug_dirs)) as symbols,
+        Tracer(held.pid, symbols, options) as tracer,
+    ):
+        held.release()
+        _sample_to_the_end(tracer)
+        return Outcome(tracer.traces, held.wait(TIMEOUT_S))
+
+
+def _sample_to_the_end(tracer: Tracer) -> None:
+    for _ in tracer.sample(TIMEOUT_S, interval_s=0.2):
+        pass

@@ -355,6 +355,22 @@ int on_realloc(struct pt_regs *ctx)
 	return 0;
 }
 
+/*
+ * An operator new that throws: a return probe would end the program with the first exception. It is
+ * only counted, so that nobody takes what is shown for all.
+ */
+int on_unseen(struct pt_regs *ctx)
+{
+	struct session *now = find_session();
+	struct call *call = find_call((u32)bpf_get_current_pid_tgid());
+	u64 process;
+
+	if (now && now->state == OPEN && is_traced(now, 0, &process) &&
+		(!call || call->kind == NO_CALL))
+		count(LOST_UNSEEN);
+	return 0;
+}
+
 /* With the window closed to new blocks, one that a realloc moves stays on record. */
 static __always_inline int is_wanted(struct session *now, struct call *call)
 {

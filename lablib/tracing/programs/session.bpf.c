@@ -18,6 +18,7 @@ enum counter {
 	LOST_THREADS_FULL,   /* a call not recorded: MAX_THREADS reached */
 	LOST_UNWOUND,        /* a call that never returned: the program jumped out of it */
 	LOST_INTERRUPTED, /* a call in a signal handler, in a call in a signal handler, in a call */
+	LOST_UNSEEN,      /* an operator new that can't be probed without harm */
 	LOST_UNREADABLE,  /* an argument or a return address that could not be read */
 	LOST_RACED,       /* two blocks at one address: events seen out of order */
 	LOST_MAPPINGS_FULL,  /* a mapping not recorded: more than the service could take in time */

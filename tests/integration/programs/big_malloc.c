@@ -1,10 +1,10 @@
 /* big_malloc.c - leaks ten blocks of 1 MiB, each of which malloc maps for itself. */
 #include "leaky.h"
 
-__attribute__((noinline)) static void leak(void)
+LEAKY_SITE static void leak(void)
 {
 	for (int i = 0; i < 10; i++)
-		if (!malloc(1 << 20))
+		if (!malloc(1 << 20)) /* leaks */
 			leaky_fail("malloc");
 }
 

@@ -11,5 +11,5 @@ int main(int argc, char **argv)
 	leaky_wait_for_release(&options);
 	for (int i = 0; i < 50; i++)
 		free(blocks[i]);
-	return !malloc(2000);
+	return !malloc(2000); /* leaks */
 }

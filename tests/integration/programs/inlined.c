@@ -3,7 +3,7 @@
 
 __attribute__((always_inline)) static inline void helper(void)
 {
-	if (!malloc(4321)) /* the call to be named */
+	if (!malloc(4321)) /* leaks */
 		leaky_fail("malloc");
 }
 

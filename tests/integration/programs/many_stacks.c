@@ -18,7 +18,7 @@ __attribute__((noinline)) static void right(unsigned path, int depth)
 __attribute__((noinline)) static void descend(unsigned path, int depth)
 {
 	if (depth == 0) {
-		if (!malloc(1000))
+		if (!malloc(1000)) /* leaks */
 			leaky_fail("malloc");
 	} else if (path & 1) {
 		left(path, depth);
