@@ -17,43 +17,38 @@ import os
 import shutil
 import signal
 import stat
-import struct
 import subprocess
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import NoReturn
 
 from lablib.errors import AppError, LabError, TargetError, ToolMissingError, TracerError
+from lablib.linking import LinkedProgram, read_linked_program
+from lablib.ptrace import (
+    CONT,
+    DETACH,
+    EXEC_STOP,
+    OPTIONS,
+    SETOPTIONS,
+    SETSIGMASK,
+    SYSCALL,
+    SYSCALL_ENTRY,
+    SYSCALL_STOP,
+    TRACEME,
+    ptrace,
+    read_syscall,
+)
 
 GRACE_S = 2.0
 """How long `HeldProgram.close` lets a running program end by itself after SIGTERM, in seconds."""
 
-_TRACEME, _CONT, _DETACH, _SYSCALL = 0, 7, 17, 24
-_SETOPTIONS, _SETSIGMASK, _GET_SYSCALL_INFO = 0x4200, 0x420B, 0x420E
-_OPTIONS = 0x1 | 0x10 | 0x100000  # TRACESYSGOOD, TRACEEXEC, EXITKILL
-_EXEC_STOP = signal.SIGTRAP | 4 << 8
-_SYSCALL_STOP = signal.SIGTRAP | 0x80
-_SYSCALL_ENTRY = 1
 _PR_SET_PDEATHSIG = 1
-_PROT_READ = 1
-_PT_INTERP, _PT_GNU_RELRO = 3, 0x6474E552
-_AT_BASE, _AT_ENTRY = 7, 9
-_MPROTECT = {0xC000003E: 10, 0xC00000B7: 226, 0xC00000F3: 226}
-"""The number of the system call mprotect on x86_64, arm64 and riscv64, by AUDIT_ARCH."""
-_ELF_HEADER = struct.Struct("=4sB19xQQ14xHH")
-"""The magic, the class, e_entry, e_phoff, e_phentsize and e_phnum."""
-_PROGRAM_HEADER = struct.Struct("=I12xQ16xQ8x")
-"""p_type, p_vaddr and p_memsz."""
 _TRACE_RUNNING = "start it yourself, then run: ./lab trace --pid N"
 _TRACE_AS_ROOT = "start it yourself, then run: sudo ./lab trace --pid N"
 
 _libc = ctypes.CDLL(None, use_errno=True)
-_libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p]
-_libc.ptrace.restype = ctypes.c_long
 
 
 class HeldProgram(AbstractContextManager["HeldProgram"]):
@@ -85,7 +80,7 @@ class HeldProgram(AbstractContextManager["HeldProgram"]):
                 self.pid = _fork_traced(program, command)
             self._reach_exec(mask)
             _check_rights(self.pid, self._name)
-            image = _read_image(self.pid, self._name)
+            image = read_linked_program(self.pid, self._name)
             if image is not None:
                 self._run_linker(image)
         except BaseException as error:
@@ -111,7 +106,7 @@ class HeldProgram(AbstractContextManager["HeldProgram"]):
         if self._holder != threading.get_ident():
             raise TracerError(f"{self._name} can only be released by the thread that started it")
         with contextlib.suppress(ProcessLookupError):  # killed in the meantime
-            _ptrace(_DETACH, self.pid)
+            ptrace(DETACH, self.pid)
         self._holder = None
 
     def poll(self) -> int | None:
@@ -168,25 +163,25 @@ class HeldProgram(AbstractContextManager["HeldProgram"]):
                 "this machine lets no program be held at its start: ptrace is refused",
                 _TRACE_RUNNING,
             )
-        _ptrace(_SETOPTIONS, self.pid, data=_OPTIONS)
-        _ptrace(_CONT, self.pid)
-        while (stop := self._wait_for_change()) != _EXEC_STOP:
+        ptrace(SETOPTIONS, self.pid, data=OPTIONS)
+        ptrace(CONT, self.pid)
+        while (stop := self._wait_for_change()) != EXEC_STOP:
             if stop is None:
                 raise _explain_failed_exec(self._name, self._exit_code or 0)
-            _ptrace(_CONT, self.pid, data=stop & 0x7F)
+            ptrace(CONT, self.pid, data=stop & 0x7F)
         bits = ctypes.c_uint64(sum(1 << (number - 1) for number in mask))
-        _ptrace(_SETSIGMASK, self.pid, ctypes.sizeof(bits), ctypes.addressof(bits))
+        ptrace(SETSIGMASK, self.pid, ctypes.sizeof(bits), ctypes.addressof(bits))
 
-    def _run_linker(self, image: _Image) -> None:
+    def _run_linker(self, image: LinkedProgram) -> None:
         """Let the dynamic linker run until it has mapped and relocated what it loads."""
-        stop: int | None = _SYSCALL_STOP
+        stop: int | None = SYSCALL_STOP
         while True:
-            _ptrace(_SYSCALL, self.pid, data=0 if stop == _SYSCALL_STOP else (stop or 0) & 0x7F)
+            ptrace(SYSCALL, self.pid, data=0 if stop == SYSCALL_STOP else (stop or 0) & 0x7F)
             stop = self._wait_for_change()
             if stop is None:
                 raise self._explain_end()
-            call = _read_syscall(self.pid)
-            if call.kind == _SYSCALL_ENTRY:
+            call = read_syscall(self.pid)
+            if call.kind == SYSCALL_ENTRY:
                 # The linker makes its own system calls: one from elsewhere is made by loaded code.
                 self.is_late = call.instruction_pointer not in image.linker
                 if self.is_late or image.is_relocated_by(call):
@@ -256,7 +251,7 @@ def _become(program: str, command: Sequence[str], parent_pid: int) -> NoReturn:
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() == parent_pid:
             os.closerange(3, max(int(name) for name in os.listdir("/proc/self/fd")) + 1)
-            _ptrace(_TRACEME, 0)
+            ptrace(TRACEME, 0)
             os.kill(os.getpid(), signal.SIGSTOP)
             # From here on PTRACE_O_EXITKILL guards it: what remains is for after the release.
             _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
@@ -299,78 +294,3 @@ def _check_rights(pid: int, name: str) -> None:
             "if it were held at its start",
             _TRACE_AS_ROOT,
         )
-
-
-class _Syscall(ctypes.Structure):
-    """The kernel's struct ptrace_syscall_info, as far as an entry uses it."""
-
-    _fields_ = (
-        ("kind", ctypes.c_uint8),
-        ("architecture", ctypes.c_uint32),
-        ("instruction_pointer", ctypes.c_uint64),
-        ("stack_pointer", ctypes.c_uint64),
-        ("number", ctypes.c_uint64),
-        ("arguments", ctypes.c_uint64 * 6),
-    )
-
-
-@dataclass(frozen=True)
-class _Image:
-    """What exec has mapped: where the dynamic linker lies, and what it will make read-only."""
-
-    linker: range
-    relro_page: int
-
-    def is_relocated_by(self, call: _Syscall) -> bool:
-        """Whether this system call makes the program's relocated data read-only, or a library's."""
-        return (
-            call.number == _MPROTECT.get(call.architecture)
-            and call.arguments[2] == _PROT_READ
-            and self.relro_page in (0, call.arguments[0])
-        )
-
-
-def _read_image(pid: int, name: str) -> _Image | None:
-    """Return what exec has mapped, None for a program that needs no dynamic linker."""
-    with open(f"/proc/{pid}/exe", "rb") as file:
-        magic, bits, entry, offset, size, count = _ELF_HEADER.unpack(file.read(_ELF_HEADER.size))
-        if (magic, bits) != (b"\x7fELF", 2):
-            raise TargetError(f"{name} is not a 64-bit program", "build it for this machine")
-        file.seek(offset)
-        headers = [_PROGRAM_HEADER.unpack_from(file.read(size)) for _ in range(count)]
-    if not any(kind == _PT_INTERP for kind, _, _ in headers):
-        return None
-    vector = dict(struct.iter_unpack("=QQ", Path(f"/proc/{pid}/auxv").read_bytes()))
-    page_mask = -os.sysconf("SC_PAGE_SIZE")
-    relro_page = 0
-    for kind, address, length in headers:
-        start = vector[_AT_ENTRY] - entry + address
-        # Both linkers round both ends down to a page, and make no call for nothing.
-        if kind == _PT_GNU_RELRO and start & page_mask != (start + length) & page_mask:
-            relro_page = start & page_mask
-    return _Image(_read_linker_range(pid, vector[_AT_BASE]), relro_page)
-
-
-def _read_linker_range(pid: int, base: int) -> range:
-    """Return the addresses of the file that is mapped at `base`."""
-    end, linker = base, ""
-    for line in Path(f"/proc/{pid}/maps").read_text(errors="replace").splitlines():
-        span, _, _, device, inode = line.split(maxsplit=5)[:5]
-        first, last = (int(word, 16) for word in span.split("-"))
-        if first == base:
-            linker = f"{device} {inode}"
-        if linker == f"{device} {inode}":
-            end = last
-    return range(base, end)
-
-
-def _read_syscall(pid: int) -> _Syscall:
-    call = _Syscall()
-    _ptrace(_GET_SYSCALL_INFO, pid, ctypes.sizeof(call), ctypes.addressof(call))
-    return call
-
-
-def _ptrace(request: int, pid: int, address: int = 0, data: int = 0) -> None:
-    if _libc.ptrace(request, pid, address, data) == -1:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))

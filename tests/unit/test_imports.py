@@ -10,16 +10,27 @@ import lablib
 PACKAGE = Path(lablib.__file__).parent
 RANKS = {
     **dict.fromkeys(["", "errors", "records"], 0),
-    **dict.fromkeys(["privilege", "release", "startup", "unwinding", "wording"], 1),
-    "engine": 2,
+    **dict.fromkeys(["privilege", "release", "unwinding", "wording", "ptrace"], 1),
+    **dict.fromkeys(["engine", "linking", "elf_symbols"], 2),
     **dict.fromkeys(
-        ["apps", "containers", "system", "symbols", "analysis", "recording", "tracing", "launcher"],
+        [
+            "apps",
+            "containers",
+            "system",
+            "symbols",
+            "analysis",
+            "recording",
+            "tracing",
+            "launcher",
+            "startup",
+        ],
         3,
     ),
     **dict.fromkeys(["plots", "study", "report", "flame", "live", "windows"], 4),
     **dict.fromkeys(["doctor", "demo", "workbook", "cleanup", "watching"], 5),
-    "cli": 6,
-    "__main__": 7,
+    "cli_trace": 6,
+    "cli": 7,
+    "__main__": 8,
 }
 
 

@@ -1,0 +1,116 @@
+"""The symbols of one ELF file: from a place in it to function, file and line.
+
+Where the file is stripped, its debug file is taken from the folders that are given or from
+/usr/lib/debug, and only if its build-id is the same.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from elftools.common.exceptions import ELFError
+from elftools.elf.elffile import ELFFile
+from symbolic.debuginfo import Archive, Object
+from symbolic.exceptions import SymbolicError
+from symbolic.symcache import SourceLocation
+
+from lablib.records import Frame
+
+SYSTEM_DEBUG_DIR = Path("/usr/lib/debug")
+
+# What gcc appends to the name of a changed copy of a function: nobody finds it in the source.
+_CLONE_SUFFIX = re.compile(r"(\.(isra|constprop|part|cold|lto_priv)(\.\d+)*)+$")
+_GLIBC_ALIAS = "__GI_"  # glibc's mark for its own way to a function that it also exports
+_NOT_A_SYMBOL = 0xFFFFFFFF  # symbolic's sym_addr for a function that was inlined
+
+
+@dataclass(frozen=True)
+class Segments:
+    """Where the loaded parts of an ELF file lie: (file offset, size, address) of each, in bytes."""
+
+    parts: tuple[tuple[int, int, int], ...]
+
+    def find_address(self, file_offset: int) -> int | None:
+        """Return the address of a place in the file, from the load base; None if not loaded."""
+        base = min((vaddr for _, _, vaddr in self.parts), default=0) & ~0xFFF
+        return next(
+            (vaddr + file_offset - at - base for at, size, vaddr in self.parts
+             if at <= file_offset < at + size),
+            None,
+        )  # fmt: skip
+
+
+def read_segments(path: Path) -> Segments:
+    """Return the loaded parts of an ELF file; raises `OSError` or `ELFError`."""
+    with path.open("rb") as file:
+        loaded = ELFFile(file).iter_segments("PT_LOAD")
+        return Segments(tuple((s["p_offset"], s["p_filesz"], s["p_vaddr"]) for s in loaded))
+
+
+class ElfSymbols:
+    """The symbols of one ELF file, helped out by its debug file where one is found."""
+
+    def __init__(self, path: Path, debug_candidates: Sequence[Path] = ()) -> None:
+        """Read the file; raises `OSError` or `ELFError` if it is none that can be read."""
+        self._segments = read_segments(path)
+        own = _open_object(path)
+        self.build_id: str | None = own.code_id
+        self.has_line_numbers = "debug" in own.features
+        candidates = [] if self.has_line_numbers else [*debug_candidates]
+        if self.build_id and not self.has_line_numbers:
+            candidates.append(SYSTEM_DEBUG_DIR)
+        self._caches = [own.make_symcache()]
+        for place in candidates:
+            if (separate := _find_debug_object(place, self.build_id)) is not None:
+                self._caches.insert(0, separate.make_symcache())
+                self.has_line_numbers = "debug" in separate.features
+                break
+
+    def resolve(self, file_offset: int, module: str) -> list[Frame]:
+        """Return the frames of the call that returns to `file_offset`, innermost first.
+
+        More than one where functions were inlined; one without a function where none is known.
+        """
+        relative = self._segments.find_address(file_offset)
+        if relative is not None:
+            for cache in self._caches:
+                if found := cache.lookup(relative - 1):  # the call, not what follows it
+                    return _make_frames(found, relative, module)
+        return [Frame(None, module, file_offset)]
+
+
+def _open_object(path: Path) -> Object:
+    try:
+        return next(iter(Archive.open(str(path)).iter_objects()))
+    except StopIteration:
+        raise ELFError(f"{path} holds no object file") from None
+
+
+def _find_debug_object(place: Path, build_id: str | None) -> Object | None:
+    """Return the debug file of `build_id`: `place` itself, or the one below it by build-id."""
+    if not build_id:
+        return None
+    path = place / ".build-id" / build_id[:2] / f"{build_id[2:]}.debug" if place.is_dir() else place
+    try:
+        found = _open_object(path)
+    except (OSError, ELFError, SymbolicError):
+        return None
+    return found if found.code_id == build_id else None
+
+
+def _make_frames(found: Sequence[SourceLocation], relative: int, module: str) -> list[Frame]:
+    start = next((loc.sym_addr for loc in reversed(found) if loc.sym_addr != _NOT_A_SYMBOL), None)
+    return [
+        Frame(
+            function=_CLONE_SUFFIX.sub("", location.symbol).removeprefix(_GLIBC_ALIAS) or None,
+            module=module,
+            offset=relative - start if start is not None else relative,
+            file=Path(location.full_path).name if location.full_path else None,
+            line=location.line or None,
+            inlined=number < len(found) - 1,
+        )
+        for number, location in enumerate(found)
+    ]
