@@ -47,7 +47,7 @@ class Memleak:
             raise ToolMissingError(
                 "bcc's memleak is not installed", "run: sudo apt-get install bpfcc-tools"
             )
-        script = _PAUSE + memleak._BOOTSTRAP
+        script = _PAUSE + memleak.BOOTSTRAP
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-c", script, tool, "-p", str(pid), _FOREVER_S],
             stdin=subprocess.PIPE,

@@ -177,12 +177,14 @@ class TraceOptions:
 class UnwindTables:
     """How to find the callers of a process's functions, as the tracer's kernel side searches it.
 
-    `modules` are five unsigned 64-bit words each, sorted by address: start and end of a file's code
-    in the process, the bias between its addresses and those in its rows, the number of its first
-    row, and how many. `rows` are the rows of unwinding.py.
+    `page_numbers` are unsigned 64-bit words: the addresses of pages of code in the process, divided
+    by 4,096. `pages` are as many pairs: the bias between the process's addresses and those in the
+    rows (64 bits), and the number of the page's first row and how many (32 bits each). `rows` are
+    those of unwinding.py, of all files.
     """
 
-    modules: bytes = b""
+    page_numbers: bytes = b""
+    pages: bytes = b""
     rows: bytes = b""
 
 

@@ -10,17 +10,14 @@ import bisect
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from pathlib import Path
 
-import numpy as np
 from elftools.common.exceptions import ELFError
-from numpy.typing import NDArray
 from symbolic.exceptions import SymbolicError
 
 from lablib.elf_symbols import ElfSymbols, read_segments
 from lablib.records import Frame, UnwindTables
-from lablib.unwinding import read_unwind_rows
+from lablib.unwinding import UnwindModule, UnwindPages, find_unwind_pages, read_unwind_rows
 
 _OUTERMOST = {
     *("main", "_start", "__libc_start_main", "__libc_start_call_main"),
@@ -106,36 +103,28 @@ class ProcessSymbols:
         )
         return tuple(frames), not reaches_the_top
 
-    def read_unwind_tables(self, max_modules: int, max_rows: int) -> UnwindTables:
+    def read_unwind_tables(self, max_pages: int, max_rows: int) -> UnwindTables:
         """Return how the code that the process has mapped is unwound.
 
         Files that would go beyond the limits are left out, the largest first: their callers are
         found by frame pointers.
         """
-        found: list[tuple[Mapping, int, NDArray[np.uint64]]] = []
-        for mapping in self._mappings:
-            descriptor = self._fd_by_file.get((mapping.inode, mapping.path))
-            if descriptor is None:
-                continue
-            path = Path(f"/proc/self/fd/{descriptor}")
-            try:
-                relative = read_segments(path).find_address(mapping.file_offset)
-                rows = read_unwind_rows(path)
-            except (OSError, ELFError):
-                continue
-            if relative is not None and len(rows):
-                found.append((mapping, mapping.start - relative, rows))
-        found.sort(key=lambda each: len(each[2]))
-        kept = list(accumulate(len(rows) for _, _, rows in found[:max_modules]))
-        found = found[: bisect.bisect_right(kept, max_rows)]
-        found.sort(key=lambda each: each[0].start)
-        firsts = accumulate((len(rows) for _, _, rows in found), initial=0)
-        modules = [
-            (mapping.start, mapping.end, bias % (1 << 64), first, len(rows))
-            for (mapping, bias, rows), first in zip(found, firsts, strict=False)
-        ]
+        modules = [module for mapping in self._mappings if (module := self._read_module(mapping))]
+        modules.sort(key=lambda module: len(module.rows))
+        pages: list[UnwindPages] = []
+        room_for_pages, room_for_rows, first_row = max_pages, max_rows, 0
+        for module in modules:
+            found = find_unwind_pages(module, first_row)
+            room_for_pages -= len(found.numbers)
+            room_for_rows -= len(module.rows)
+            if room_for_pages < 0 or room_for_rows < 0:
+                break
+            first_row += len(module.rows)
+            pages.append(found)
         return UnwindTables(
-            np.array(modules, np.uint64).tobytes(), b"".join(rows.tobytes() for *_, rows in found)
+            b"".join(part.numbers.tobytes() for part in pages),
+            b"".join(part.places.tobytes() for part in pages),
+            b"".join(module.rows.tobytes() for module in modules[: len(pages)]),
         )
 
     def modules_without_lines(self) -> list[str]:
@@ -145,6 +134,20 @@ class ProcessSymbols:
             for (_, path), symbols in self._symbols_by_file.items()
             if ".so" not in Path(path).name and (symbols is None or not symbols.has_line_numbers)
         )
+
+    def _read_module(self, mapping: Mapping) -> UnwindModule | None:
+        descriptor = self._fd_by_file.get((mapping.inode, mapping.path))
+        if descriptor is None:
+            return None
+        path = Path(f"/proc/self/fd/{descriptor}")
+        try:
+            relative = read_segments(path).find_address(mapping.file_offset)
+            rows = read_unwind_rows(path)
+        except (OSError, ELFError):
+            return None
+        if relative is None or not len(rows):
+            return None
+        return UnwindModule(mapping.start, mapping.end, mapping.start - relative, rows)
 
     def _resolve(self, mapping: Mapping, file_offset: int) -> list[Frame]:
         key = (mapping.inode, mapping.path)

@@ -22,6 +22,7 @@ import mmap
 import os
 import re
 import struct
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -78,6 +79,48 @@ class _Layout(NamedTuple):
     entry: int
     plt_start: int
     plt_end: int
+
+
+@dataclass(frozen=True)
+class UnwindModule:
+    """A file's code in a process: from where to where, the bias of its addresses, and its rows.
+
+    The bias is what to take from an address in the process for the address in a row.
+    """
+
+    start: int
+    end: int
+    bias: int
+    rows: NDArray[np.uint64]
+
+
+class UnwindPages(NamedTuple):
+    """Pages of code: their numbers (address / 4,096), and where their rows are.
+
+    `places` has a row of two words for each: the bias, and the number of the first row with how
+    many there are in its upper half.
+    """
+
+    numbers: NDArray[np.uint64]
+    places: NDArray[np.uint64]
+
+
+def find_unwind_pages(module: UnwindModule, first_row: int) -> UnwindPages:
+    """Return the pages of a module whose rows are stored from number `first_row` on.
+
+    The first row of a page may begin before it: the one that holds at its first byte.
+    """
+    numbers = np.arange(module.start // _PAGE_BYTES, -(-module.end // _PAGE_BYTES), dtype=np.int64)
+    addresses = (module.rows >> _ADDRESS_SHIFT).astype(np.int64)
+    starts = numbers * _PAGE_BYTES - module.bias
+    first = np.maximum(np.searchsorted(addresses, starts, side="right") - 1, 0)
+    behind = np.searchsorted(addresses, starts + _PAGE_BYTES, side="left")
+    has_rows = behind > first
+    first, behind, numbers = first[has_rows], behind[has_rows], numbers[has_rows]
+    places = np.empty((len(numbers), 2), np.uint64)
+    places[:, 0] = module.bias % (1 << 64)
+    places[:, 1] = (first_row + first) | (behind - first) << 32
+    return UnwindPages(numbers.astype(np.uint64), places)
 
 
 def read_unwind_rows(path: Path) -> NDArray[np.uint64]:

@@ -49,7 +49,7 @@ STOP_TIMEOUT_S = 10.0
 class Symbolizer(Protocol):
     """What knows the code of one process: how to walk its stacks, and how to name them."""
 
-    def read_unwind_tables(self, max_modules: int, max_rows: int) -> UnwindTables:
+    def read_unwind_tables(self, max_pages: int, max_rows: int) -> UnwindTables:
         """Return how the code that the process has mapped is unwound."""
         ...
 
@@ -142,14 +142,14 @@ class Tracer(AbstractContextManager["Tracer"]):
         yield self.stop()
 
     def _open(self, pid: int, symbolizer: Symbolizer) -> dict[str, Any]:
-        tables = symbolizer.read_unwind_tables(protocol.MAX_MODULES, protocol.MAX_UNWIND_ROWS)
+        tables = symbolizer.read_unwind_tables(protocol.MAX_UNWIND_PAGES, protocol.MAX_UNWIND_ROWS)
         wanted = {name: value for name, value in vars(self.options).items() if value is not None}
         header, _ = _ask(
             self._connection,
-            tables.modules + tables.rows,
+            tables.page_numbers + tables.pages + tables.rows,
             operation="trace_heap",
             pid=pid,
-            modules=len(tables.modules) // protocol.MODULE_BYTES,
+            pages=len(tables.page_numbers) // protocol.PAGE_KEY_BYTES,
             rows=len(tables.rows) // protocol.ROW_BYTES,
             **wanted,
         )

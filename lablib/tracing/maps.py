@@ -145,9 +145,13 @@ def write_element(map_fd: int, index: int, value: bytes) -> None:
 def write_array(map_fd: int, value_bytes: int, values: bytes) -> None:
     """Set the first values of an array, packed one behind the other; raises `OSError`."""
     count = len(values) // value_bytes
+    write_entries(map_fd, count, struct.pack(f"={count}I", *range(count)), values)
+
+
+def write_entries(map_fd: int, count: int, keys: bytes, values: bytes) -> None:
+    """Set `count` entries of a map, keys and values packed; raises `OSError`."""
     if not count:
         return
-    keys = struct.pack(f"={count}I", *range(count))
     key_buffer = ctypes.create_string_buffer(keys, len(keys))
     value_buffer = ctypes.create_string_buffer(values, len(values))
     _bpf(

@@ -29,7 +29,7 @@ MAX_OUTPUT_BYTES = 16 << 20
 # libbcc reads what happens to lie on the stack. The kernel refuses a second tracer whose offset for
 # the same instruction is another, so memleak and ours would shut each other out. This runs memleak
 # as it is, with that one argument given as 0.
-_BOOTSTRAP = """
+BOOTSTRAP = """
 import runpy, sys
 from bcc.libbcc import lib
 attach = lib.bpf_attach_uprobe
@@ -93,7 +93,7 @@ def run_memleak(
     }
     settings = {name: value for name, value in settings.items() if value}
     output = _run_while_connected(
-        connection, [sys.executable, "-I", "-c", _BOOTSTRAP, *command], settings
+        connection, [sys.executable, "-I", "-c", BOOTSTRAP, *command], settings
     )
     spelled = [f"{name}={value}" for name, value in settings.items()] + command
     return {"command": " ".join(spelled), "output": output}

@@ -11,10 +11,12 @@ import ctypes
 import os
 import struct
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from lablib.errors import TracerError
+from lablib.tracing.footprint import shrink_footprint
 from lablib.tracing.maps import (
     create_map,
     read_element,
@@ -22,13 +24,15 @@ from lablib.tracing.maps import (
     read_map_shape,
     write_array,
     write_element,
+    write_entries,
 )
 from lablib.tracing.probes import Allocator
 from lablib.tracing.protocol import (
     COUNTERS,
-    MAX_MODULES,
+    MAX_UNWIND_PAGES,
     MAX_UNWIND_ROWS,
-    MODULE_BYTES,
+    PAGE_BYTES,
+    PAGE_KEY_BYTES,
     ROW_BYTES,
     STACK_FIELDS,
 )
@@ -39,7 +43,7 @@ PARTS = ("session", "stack", "heap", "mappings", "lifecycle")
 
 MAPS = (
     *("session", "fate", "processes", "counters"),
-    *("unwind_modules", "unwind_rows", "stacks"),
+    *("unwind_pages", "unwind_rows", "unwind_cache", "stacks"),
     *("blank_call", "calls", "blocks"),
     *("blank_mapping_call", "mapping_calls", "mapping_events"),
 )
@@ -54,7 +58,7 @@ SIZES = {
     "MAX_THREADS": 8 * 1024,
     "MAX_PROCESSES": 4 * 1024,
     "MAX_MAPPING_EVENTS": 16 * 1024,
-    "MAX_MODULES": MAX_MODULES,
+    "MAX_UNWIND_PAGES": MAX_UNWIND_PAGES,
     "MAX_UNWIND_ROWS": MAX_UNWIND_ROWS,
     "MAX_ALLOCATORS": MAX_ALLOCATORS,
     "PAGE_BYTES": os.sysconf("SC_PAGE_SIZE"),
@@ -64,6 +68,13 @@ CLOSED, OPEN, FREES_ONLY = range(3)
 """States of a window, in the order of `enum window_state` in session.bpf.c."""
 
 ALL_PROCESSES = -1
+
+UPROBE_PROGRAMS = (
+    *("on_malloc", "on_calloc", "on_aligned", "on_posix_memalign", "on_realloc"),
+    *("on_return", "on_free", "on_unseen"),
+)
+RAW_TRACEPOINTS = {"sched_process_exec": "on_exec", "sched_process_exit": "on_thread_exit"}
+FORK_TRACEPOINTS = {"task:task_newtask": "on_new_task"}
 
 TRACEPOINTS = {
     "syscalls:sys_enter_mmap": "on_mmap_enter",
@@ -91,7 +102,6 @@ class Session:
     window: int = 0
     follows_forks: bool = False
     frees_nest: bool = False
-    modules: int = 0
     sample_bytes: int = 0
     allocator_spans: tuple[tuple[int, int], ...] = ()
 
@@ -99,7 +109,7 @@ class Session:
         """Return it as the kernel keeps it; spans beyond MAX_ALLOCATORS are left out."""
         spans = [edge for span in self.allocator_spans[:MAX_ALLOCATORS] for edge in span]
         spans += [0] * (2 * MAX_ALLOCATORS - len(spans))
-        flags = (self.follows_forks, self.frees_nest, self.modules)
+        flags = (self.follows_forks, self.frees_nest, 0)
         return _SESSION.pack(
             self.state, self.target, self.window, *flags, self.sample_bytes, *spans
         )
@@ -135,15 +145,21 @@ class TracerProgram:
                 f"this kernel did not take the tracer's program ({error})",
                 "see ./lab doctor",
             ) from None
+        shrink_footprint()
         self._fds = {name: self._bpf[name].map_fd for name in MAPS}
         self._shapes = {name: read_map_shape(fd) for name, fd in self._fds.items()}
         with open(os.devnull, "rb") as nothing:
             for descriptor in self._fds.values():
                 os.dup2(nothing.fileno(), descriptor, inheritable=False)
 
-    def make_maps(self, max_blocks: int, max_stacks: int, unwind_rows: int) -> None:
+    def make_maps(self, max_blocks: int, max_stacks: int, pages: int, rows: int) -> None:
         """Give this process, a session's, maps of its own; raises `TracerError`."""
-        sizes = {"blocks": max_blocks, "stacks": max_stacks, "unwind_rows": max(1, unwind_rows)}
+        sizes = {
+            "blocks": max_blocks,
+            "stacks": max_stacks,
+            "unwind_pages": max(1, pages),
+            "unwind_rows": max(1, rows),
+        }
         try:
             for name, shape in self._shapes.items():
                 created = create_map(shape, sizes.get(name))
@@ -155,18 +171,42 @@ class TracerProgram:
                 "end other tracing sessions, or ask for fewer blocks",
             ) from None
 
-    def write_unwind_tables(self, modules: bytes, rows: bytes) -> None:
-        """Tell the kernel side how the target's code is unwound (see UnwindTable)."""
-        write_array(self._fds["unwind_modules"], MODULE_BYTES, modules)
-        write_array(self._fds["unwind_rows"], ROW_BYTES, rows)
+    def load(self) -> None:
+        """Have the kernel check and take the programs, two at a time: each may take 0.2 seconds.
+
+        Raises `TracerError`.
+        """
+        tracepoints = {*TRACEPOINTS.values(), *FORK_TRACEPOINTS.values()}
+        kinds = {
+            **dict.fromkeys(sorted(tracepoints), self._bpf.TRACEPOINT),
+            **dict.fromkeys(UPROBE_PROGRAMS, self._bpf.KPROBE),
+            **dict.fromkeys(RAW_TRACEPOINTS.values(), self._bpf.RAW_TRACEPOINT),
+        }
+        try:
+            with ThreadPoolExecutor(2) as pool:
+                list(pool.map(self._bpf.load_func, kinds.keys(), kinds.values()))
+        except Exception as error:  # bcc raises bare Exception
+            raise TracerError(
+                f"this kernel did not take the tracer's program ({error})", "see ./lab doctor"
+            ) from None
+
+    def write_unwind_tables(self, pages: int, tables: bytes) -> None:
+        """Tell the kernel side how the target's code is unwound (see UnwindTables)."""
+        keys_end = pages * PAGE_KEY_BYTES
+        pages_end = keys_end + pages * PAGE_BYTES
+        write_entries(
+            self._fds["unwind_pages"], pages, tables[:keys_end], tables[keys_end:pages_end]
+        )
+        write_array(self._fds["unwind_rows"], ROW_BYTES, tables[pages_end:])
 
     def watch(self, follows_forks: bool) -> None:
         """Notice from now on what becomes of the target, and what it maps."""
-        self._bpf.attach_raw_tracepoint("sched_process_exec", "on_exec")
-        self._bpf.attach_raw_tracepoint("sched_process_exit", "on_thread_exit")
-        if follows_forks:
-            self._bpf.attach_tracepoint("task:task_newtask", fn_name="on_new_task")
-        for event, program in TRACEPOINTS.items():
+        for event, program in RAW_TRACEPOINTS.items():
+            self._bpf.attach_raw_tracepoint(event, program)
+        for event, program in {
+            **TRACEPOINTS,
+            **(FORK_TRACEPOINTS if follows_forks else {}),
+        }.items():
             self._bpf.attach_tracepoint(event, fn_name=program)
 
     def attach(self, allocators: Iterable[Allocator], thread: int) -> None:

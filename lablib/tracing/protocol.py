@@ -32,11 +32,10 @@ MAX_REQUEST_BYTES = 64 * 1024
 MAX_REPLY_BYTES = 1 << 30
 """The longest payload that a client takes from the service."""
 
-MAX_MODULES = 255
+MAX_UNWIND_PAGES = 1 << 16
 MAX_UNWIND_ROWS = 1 << 20
-MODULE_BYTES = 5 * 8
-ROW_BYTES = 8
-MAX_UNWIND_BYTES = MAX_MODULES * MODULE_BYTES + MAX_UNWIND_ROWS * ROW_BYTES
+PAGE_KEY_BYTES, PAGE_BYTES, ROW_BYTES = 8, 16, 8
+MAX_UNWIND_BYTES = MAX_UNWIND_PAGES * (PAGE_KEY_BYTES + PAGE_BYTES) + MAX_UNWIND_ROWS * ROW_BYTES
 """The longest payload of a request: how the code of the target is unwound (see UnwindTable)."""
 
 MAX_SAMPLE_BYTES = 1 << 20

@@ -33,11 +33,12 @@ from lablib.tracing.program import (
 from lablib.tracing.protocol import (
     MAPPING_CLASSES,
     MAX_BLOCKS_LIMIT,
-    MAX_MODULES,
     MAX_SAMPLE_BYTES,
     MAX_STACKS_LIMIT,
+    MAX_UNWIND_PAGES,
     MAX_UNWIND_ROWS,
-    MODULE_BYTES,
+    PAGE_BYTES,
+    PAGE_KEY_BYTES,
     ROW_BYTES,
 )
 
@@ -61,7 +62,7 @@ class SessionOptions:
     max_blocks: int | None = None
     max_stacks: int = SIZES["MAX_STACKS"]
     opens_window: bool = True
-    modules: int = 0
+    pages: int = 0
     rows: int = 0
 
     @classmethod
@@ -71,7 +72,7 @@ class SessionOptions:
             "sample_bytes": (0, MAX_SAMPLE_BYTES),
             "max_blocks": (1, MAX_BLOCKS_LIMIT),
             "max_stacks": (1, MAX_STACKS_LIMIT),
-            "modules": (0, MAX_MODULES),
+            "pages": (0, MAX_UNWIND_PAGES),
             "rows": (0, MAX_UNWIND_ROWS),
         }
         given: dict[str, Any] = {}
@@ -105,10 +106,10 @@ class HeapSession:
         self._has_lost_leader = False
         self._probed_thread = target.pid
         max_blocks = options.max_blocks or choose_max_blocks(target.pid)
-        program.make_maps(max_blocks, options.max_stacks, options.rows)
-        self._session = Session(target.pid, follows_forks=options.follows_forks)
-        self._session = dataclasses.replace(
-            self._session, modules=options.modules, sample_bytes=options.sample_bytes
+        program.make_maps(max_blocks, options.max_stacks, options.pages, options.rows)
+        program.load()
+        self._session = Session(
+            target.pid, follows_forks=options.follows_forks, sample_bytes=options.sample_bytes
         )
         self._load_unwind_tables(unwind_tables)
         program.write_session(self._session)
@@ -130,7 +131,7 @@ class HeapSession:
             "allocators": [allocator.path for allocator in self._allocators],
             "max_frames": MAX_FRAMES,
             "max_blocks": max_blocks,
-            "has_unwind_tables": options.modules > 0,
+            "has_unwind_tables": options.pages > 0,
         }
 
     def set_state(self, state: int) -> None:
@@ -185,10 +186,10 @@ class HeapSession:
         return header, ids + rows
 
     def _load_unwind_tables(self, tables: bytes) -> None:
-        modules_bytes = self._options.modules * MODULE_BYTES
-        if len(tables) != modules_bytes + self._options.rows * ROW_BYTES:
+        pages, rows = self._options.pages, self._options.rows
+        if len(tables) != pages * (PAGE_KEY_BYTES + PAGE_BYTES) + rows * ROW_BYTES:
             raise TracerError("the request's unwind tables are not as long as it says")
-        self._program.write_unwind_tables(tables[:modules_bytes], tables[modules_bytes:])
+        self._program.write_unwind_tables(pages, tables)
 
     def _take_mapping_events(self) -> None:
         keys, values = self._program.take_mapping_events()

@@ -26,7 +26,7 @@ def test_what_is_asked_for_is_given():
         ("max_blocks", 1 << 40),
         ("max_stacks", "9"),
         ("rows", 1 << 30),
-        ("modules", 256),
+        ("pages", 1 << 20),
         ("follows_forks", 1),
         ("opens_window", "yes"),
     ],

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lablib.apps import build_app
 from lablib.unwinding import (
@@ -18,6 +20,8 @@ from lablib.unwinding import (
     ROW_NONE,
     ROW_RBP,
     ROW_RSP,
+    UnwindModule,
+    find_unwind_pages,
     parse_unwind_rows,
     read_unwind_rows,
 )
@@ -364,3 +368,37 @@ def interpret(columns: dict[str, str]) -> tuple[int | None, int, int]:
 def run_readelf(option: str, path: Path) -> str:
     words = ["readelf", option, str(path)]
     return subprocess.run(words, capture_output=True, text=True, check=True).stdout
+
+
+def look_up(rows, address):
+    """The row that holds for an address: the last that begins at or before it."""
+    index = np.searchsorted(rows >> np.uint64(32), np.uint64(address), side="right")
+    return int(rows[index - 1]) if index else None
+
+
+@given(
+    starts=st.lists(st.integers(0, 5 * 4096), min_size=1, max_size=40, unique=True),
+    first_page=st.integers(1, 3),
+    first_row=st.integers(0, 100),
+    place=st.integers(0, 5 * 4096 - 1),
+)
+def test_a_page_gives_an_address_the_row_that_holds_for_it(starts, first_page, first_row, place):
+    rows = np.array(
+        [start << 32 | number for number, start in enumerate(sorted(starts))], np.uint64
+    )
+    bias = 0x7F0000000000 - 4096
+    start = bias + first_page * 4096
+    module = UnwindModule(start, start + 4 * 4096, bias, rows)
+    numbers, places = find_unwind_pages(module, first_row)
+    assert len(set(numbers.tolist())) == len(numbers)
+    address = min(start + place, module.end - 1)
+    found = np.flatnonzero(numbers == address // 4096)
+    expected = look_up(rows, address - bias)
+    if not len(found):
+        assert expected is None
+        return
+    page_bias, where = (int(word) for word in places[found[0]])
+    first, count = where & 0xFFFFFFFF, where >> 32
+    own = rows[first - first_row : first - first_row + count]
+    assert len(own) == count <= 4097
+    assert look_up(own, address - page_bias) == expected

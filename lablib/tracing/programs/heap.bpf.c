@@ -32,10 +32,11 @@ struct block {
 
 /* What one thread is doing inside the allocator. */
 struct call {
-	u64 kind;          /* of the call that counts; NO_CALL outside */
-	u64 stack_pointer; /* at its entry */
-	u64 chained;       /* calls that it jumped into: they return to the same place */
-	u64 interruptions; /* in a thread's first record: calls in signal handlers on top of it */
+	u64 kind;            /* of the call that counts; NO_CALL outside */
+	u64 stack_pointer;   /* at its entry */
+	u64 chained;         /* calls that it jumped into: they return to the same place */
+	u64 interruptions;   /* in a thread's first record: calls in signal handlers on top of it */
+	u64 is_interruption; /* in the others: this is one of these */
 	u64 size_bytes;
 	u64 is_sampled;
 	u64 out_address; /* posix_memalign: where the result will be written */
@@ -45,6 +46,7 @@ struct call {
 	u64 freed_address; /* in a thread's first record: the last block that it freed, if noted */
 	u64 freed_bytes;
 	u64 process;
+	struct stack_copy copy;
 	struct stack_usage fresh; /* counters stay 0; the first sight of a stack copies it */
 };
 
@@ -82,9 +84,12 @@ static __always_inline struct call *find_call(u64 thread)
 static __always_inline void end_call(u64 thread, struct call *call)
 {
 	u64 key = thread;
-	struct call *first = calls.lookup(&key);
+	struct call *first;
 
 	call->kind = NO_CALL;
+	if (!call->is_interruption)
+		return;
+	first = calls.lookup(&key);
 	if (first && first->interruptions)
 		first->interruptions--;
 }
@@ -204,7 +209,7 @@ static __always_inline struct call *place_call(
 		if (sp < call->stack_pointer)
 			break;
 		/* A function that the call jumped into returns to the kernel's own trampoline. */
-		if (sp == call->stack_pointer && !find_module(now->modules, caller)) {
+		if (sp == call->stack_pointer && !find_page(caller)) {
 			call->chained++;
 			return NULL;
 		}
@@ -224,6 +229,7 @@ static __always_inline struct call *place_call(
 		return NULL;
 	}
 	first->interruptions++;
+	call->is_interruption = 1;
 	return call;
 }
 
@@ -260,7 +266,7 @@ static __always_inline void record_allocation(
 	struct block block = {};
 	struct stack_usage *usage;
 
-	block.stack_id = walk_stack(now, &caller, call->process, 0, &call->fresh);
+	block.stack_id = walk_stack(now, &caller, call->process, 0, &call->copy, &call->fresh);
 	usage = find_or_add_stack(block.stack_id, &call->fresh);
 	if (!usage) {
 		count(LOST_STACKS_FULL);

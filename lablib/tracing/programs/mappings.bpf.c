@@ -37,6 +37,7 @@ struct mapping_call {
 	u64 old_length_bytes;
 	u64 is_for_block; /* it is the allocator's way to get one large block */
 	u64 is_in_call;   /* made inside an allocator's call */
+	struct stack_copy copy;
 	struct stack_usage fresh;
 };
 
@@ -177,7 +178,8 @@ static __always_inline void report_mapped(
 		count(LOST_UNREADABLE);
 		return;
 	}
-	event.stack_id = walk_stack(now, &own, mapping->process, 1, &mapping->fresh);
+	event.stack_id =
+		walk_stack(now, &own, mapping->process, 1, &mapping->copy, &mapping->fresh);
 	if (!find_or_add_stack(event.stack_id, &mapping->fresh)) {
 		count(LOST_STACKS_FULL);
 		return;

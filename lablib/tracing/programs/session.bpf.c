@@ -45,7 +45,7 @@ struct session {
 	u32 window; /* number of the window that is open, from 0 */
 	u32 follows_forks;
 	u32 frees_nest; /* more than one function of the process frees, and one may call another */
-	u32 modules;    /* how many have unwind rows */
+	u32 padding;
 	u64 sample_bytes; /* 0: every block; else one sample per so many bytes */
 	struct span allocators[MAX_ALLOCATORS]; /* where the allocators' code lies */
 };

@@ -5,7 +5,7 @@
  * caller of each function of theirs without a sign. So the walk goes by the rules that compilers
  * write down for exceptions and debuggers (.eh_frame): for each instruction, where the frame ends
  * and where the caller's frame pointer was put. The client reads them, the service puts them into
- * two arrays, and this searches them. Code without rules is walked by frame pointers, and marked.
+ * tables, and this searches them. Code without rules is walked by frame pointers, and marked.
  */
 
 enum ending {
@@ -32,12 +32,11 @@ struct stack_usage {
 	u64 frames[MAX_FRAMES]; /* return addresses, the allocator's caller first */
 };
 
-struct module {
-	u64 start; /* of its code, in the target */
-	u64 end;
+/* Where the rows of a page of code are. */
+struct unwind_page {
 	u64 bias; /* what to take from an address for the address in a row */
-	u64 first_row;
-	u64 rows;
+	u32 first_row;
+	u32 rows; /* the first of them may hold from before the page on */
 };
 
 struct registers {
@@ -46,11 +45,23 @@ struct registers {
 	u64 fp;
 };
 
+#define CODE_PAGE_BITS 12
+#define MAX_CACHED_RULES (1 << CODE_PAGE_BITS) /* a place says 12 bits of an address */
+#define COPY_BYTES 512
+
+/* A part of the stack: to copy that much of it takes no longer than to copy a word. */
+struct stack_copy {
+	u64 from;
+	u64 bytes;
+	u64 words[COPY_BYTES / 8];
+};
+
 /* A row: address << 32 | (cfa offset / 8) << 16 | (fp's place below the cfa / 8) << 8 | rule. */
 enum rule { NO_RULE, CFA_FROM_SP, CFA_FROM_FP, OUTERMOST };
 
-BPF_TABLE("array", u32, struct module, unwind_modules, MAX_MODULES);
+BPF_TABLE("hash", u64, struct unwind_page, unwind_pages, MAX_UNWIND_PAGES); /* by address >> 12 */
 BPF_TABLE("array", u32, u64, unwind_rows, MAX_UNWIND_ROWS);
+BPF_TABLE("array", u32, u64, unwind_cache, MAX_CACHED_RULES);
 BPF_F_TABLE("hash", u64, struct stack_usage, stacks, MAX_STACKS, BPF_F_NO_PREALLOC);
 
 #if defined(__x86_64__)
@@ -67,8 +78,7 @@ BPF_F_TABLE("hash", u64, struct stack_usage, stacks, MAX_STACKS, BPF_F_NO_PREALL
 #endif
 
 #define MAX_FRAME_BYTES (8ULL << 20)
-#define MODULE_SEARCH_STEPS 8 /* 2^8 > MAX_MODULES */
-#define ROW_SEARCH_STEPS 21   /* 2^21 > MAX_UNWIND_ROWS */
+#define ROW_SEARCH_STEPS (CODE_PAGE_BITS + 1) /* at most a row for each byte, and one before */
 
 static __always_inline u64 mix(u64 hash, u64 address)
 {
@@ -76,34 +86,27 @@ static __always_inline u64 mix(u64 hash, u64 address)
 	return hash ^ (hash >> 29);
 }
 
-/*
- * The module whose code an address lies in; `modules` are sorted and don't overlap. Halves what is
- * left without a branch: the kernel checks each way through a program at each session's start.
- */
-static __always_inline struct module *find_module(u32 modules, u64 address)
+static __always_inline struct unwind_page *find_page(u64 address)
 {
-	u32 at = 0, left = modules, half, middle;
-	struct module *module;
-
-	for (int i = 0; i < MODULE_SEARCH_STEPS && left > 1; i++) {
-		half = left / 2;
-		middle = at + half;
-		module = unwind_modules.lookup(&middle);
-		if (!module)
-			return NULL;
-		at += half & (u32)((s64)(module->start - address - 1) >> 63);
-		left -= half;
-	}
-	module = unwind_modules.lookup(&at);
-	return module && address >= module->start && address < module->end ? module : NULL;
+	u64 number = address >> CODE_PAGE_BITS;
+	return unwind_pages.lookup(&number);
 }
 
-/* The row that holds for an address of a module: the last one that begins at or before it. */
-static __always_inline u64 find_row(struct module *module, u64 address)
+/*
+ * The row that holds for an address: the last one that begins at or before it. Halves what is left
+ * without a branch: the kernel checks each way through a program at each session's start.
+ */
+static __always_inline u64 find_row(u64 address)
 {
-	u32 at = module->first_row, left = module->rows, half, middle;
-	u64 wanted = address - module->bias, *row;
+	struct unwind_page *page = find_page(address);
+	u32 at, left, half, middle;
+	u64 wanted, *row;
 
+	if (!page)
+		return NO_RULE;
+	at = page->first_row;
+	left = page->rows;
+	wanted = address - page->bias;
 	for (int i = 0; i < ROW_SEARCH_STEPS && left > 1; i++) {
 		half = left / 2;
 		middle = at + half;
@@ -117,15 +120,53 @@ static __always_inline u64 find_row(struct module *module, u64 address)
 	return row && *row >> 32 <= wanted ? *row : NO_RULE;
 }
 
-/* From a function to its caller; -1 where the walk ends, and why in usage->ending. */
-static __always_inline int step(u32 modules, struct registers *at, struct stack_usage *usage)
+/*
+ * The rule for an address, as in the lower half of a row. What has been found is kept in one word:
+ * address >> 12 in its upper 36 bits, and with the place, which holds the others, that is all of
+ * the address; so no entry is taken for another's, and two threads can't tear one.
+ */
+static __always_inline u32 find_rule(u64 address)
 {
-	struct {
-		u64 fp;
-		u64 return_address;
-	} saved = {};
-	struct module *module = find_module(modules, at->pc - 1);
-	u64 row = module ? find_row(module, at->pc - 1) : NO_RULE;
+	u32 place = (address ^ address >> CODE_PAGE_BITS) & (MAX_CACHED_RULES - 1);
+	u64 tag = address >> CODE_PAGE_BITS << 28, *cached = unwind_cache.lookup(&place), row;
+
+	if (!cached || address >> 48)
+		return NO_RULE;
+	row = *cached;
+	if (row >> 28 << 28 == tag)
+		return (row & 0xf) | (row & 0xffffff0) << 4;
+	row = (u32)find_row(address);
+	*cached = tag | (row >> 8) << 4 | (row & 0xf);
+	return row;
+}
+
+/* A word of the stack, at a multiple of 8; the copy never goes beyond a page that is there. */
+static __always_inline int read_word(struct stack_copy *copy, u64 address, u64 *word)
+{
+	u64 offset = address - copy->from, bytes;
+
+	if (offset >= copy->bytes) {
+		bytes = PAGE_BYTES - (address & (PAGE_BYTES - 1));
+		if (bytes > COPY_BYTES)
+			bytes = COPY_BYTES;
+		if (bpf_probe_read_user(copy->words, bytes, (void *)address)) {
+			copy->bytes = 0;
+			return -1;
+		}
+		copy->from = address;
+		copy->bytes = bytes;
+		offset = 0;
+	}
+	*word = copy->words[offset / 8 & (COPY_BYTES / 8 - 1)];
+	return 0;
+}
+
+/* From a function to its caller; -1 where the walk ends, and why in usage->ending. */
+static __always_inline int step(
+	struct registers *at, struct stack_copy *copy, struct stack_usage *usage)
+{
+	u64 fp = at->fp, return_address;
+	u32 row = find_rule(at->pc - 1);
 	u64 rule = row & 0xff, slot = row >> 8 & 0xff, cfa;
 
 	if (rule == OUTERMOST) {
@@ -143,26 +184,23 @@ static __always_inline int step(u32 modules, struct registers *at, struct stack_
 	usage->ending = IS_CUT;
 	if (cfa <= at->sp || cfa - at->sp > MAX_FRAME_BYTES || (cfa & 7))
 		return -1;
-	if (bpf_probe_read_user(&saved, sizeof(saved), (void *)cfa - sizeof(saved)))
+	if (slot && read_word(copy, cfa - slot * 8, &fp))
 		return -1;
-	if (!saved.return_address)
+	if (read_word(copy, cfa - 8, &return_address) || !return_address)
 		return -1;
-	if (slot == 2)
-		at->fp = saved.fp;
-	else if (slot && bpf_probe_read_user(&at->fp, sizeof(at->fp), (void *)cfa - slot * 8))
-		return -1;
-	at->pc = STRIP_SIGNATURE(saved.return_address);
+	at->fp = fp;
+	at->pc = STRIP_SIGNATURE(return_address);
 	at->sp = cfa;
 	return 0;
 }
 
 /* Fill in the frames from `at` on, whose pc is the first; returns their hash. */
 static __always_inline u64 walk_stack(struct session *now, struct registers *at, u64 process,
-	u64 is_mapping, struct stack_usage *usage)
+	u64 is_mapping, struct stack_copy *copy, struct stack_usage *usage)
 {
-	u32 modules = now->modules;
 	u64 hash;
 
+	copy->bytes = 0;
 	usage->process = process;
 	usage->window = now->window;
 	usage->is_mapping = is_mapping;
@@ -172,7 +210,7 @@ static __always_inline u64 walk_stack(struct session *now, struct registers *at,
 	usage->depth = 1;
 	hash = mix(mix(mix(process, now->window), is_mapping), at->pc);
 	for (int i = 1; i < MAX_FRAMES; i++) {
-		if (step(modules, at, usage))
+		if (step(at, copy, usage))
 			break;
 		usage->frames[i] = at->pc;
 		usage->depth = i + 1;
