@@ -18,7 +18,7 @@ from lablib.errors import DockerError, LabError
 from lablib.privilege import root_prefix
 from lablib.records import Capability
 from lablib.study import Runtime, choose_runtime
-from lablib.tracing import client
+from lablib.tracing import client, protocol
 from lablib.tracing.control import SYSTEM_PYTHON, start_service
 
 
@@ -65,7 +65,9 @@ def tracer_service() -> None:
     """The tracer; a skip only where this machine lacks what any tracer needs."""
     capability = try_tracer()
     if not capability.works:
-        reason = f"no eBPF here: {capability.reason}; {capability.fix}"
+        log = protocol.socket_path().with_suffix(".log")
+        said = log.read_text() if log.exists() else ""
+        reason = f"no eBPF here: {capability.reason}; {capability.fix} {said}"
         give_up("ebpf", reason, could_have_run=takes_bpf_programs())
 
 

@@ -201,13 +201,16 @@ class TracerProgram:
 
     def watch(self, follows_forks: bool) -> None:
         """Notice from now on what becomes of the target, and what it maps."""
-        for event, program in RAW_TRACEPOINTS.items():
-            self._bpf.attach_raw_tracepoint(event, program)
-        for event, program in {
-            **TRACEPOINTS,
-            **(FORK_TRACEPOINTS if follows_forks else {}),
-        }.items():
-            self._bpf.attach_tracepoint(event, fn_name=program)
+        tracepoints = {**TRACEPOINTS, **(FORK_TRACEPOINTS if follows_forks else {})}
+        try:
+            for event, program in RAW_TRACEPOINTS.items():
+                self._bpf.attach_raw_tracepoint(event, program)
+            for event, program in tracepoints.items():
+                self._bpf.attach_tracepoint(event, fn_name=program)
+        except Exception as error:  # bcc raises bare Exception
+            raise TracerError(
+                f"the kernel refused a tracepoint ({error})", "see ./lab doctor"
+            ) from None
 
     def attach(self, allocators: Iterable[Allocator], thread: int) -> None:
         """Put the probes into the process of a thread, or `ALL_PROCESSES`.

@@ -6,6 +6,7 @@ takes them and the maps away, so nothing can be left attached.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import dataclasses
 import os
@@ -121,8 +122,10 @@ class HeapSession:
             frees_nest=_count_frees(self._allocators) > 1,
             allocator_spans=tuple((each.start, each.end) for each in self._allocators),
         )
-        program.attach(self._allocators, ALL_PROCESSES if options.follows_forks else target.pid)
-        target.check()  # that its number was not reused while we attached
+        try:
+            program.attach(self._allocators, ALL_PROCESSES if options.follows_forks else target.pid)
+        finally:
+            target.check()  # that it has not ended, nor its number been reused meanwhile
         self.set_state(OPEN if options.opens_window else CLOSED)
         if program.read_fate()[0]:  # asked last: an exec from now on closes the window itself
             raise TargetError(f"process {target.pid} became another program", "trace it again")
@@ -233,7 +236,8 @@ class HeapSession:
             if thread != self._target.pid and self._target.is_running():
                 self._has_lost_leader = True
                 self._probed_thread = thread
-                self._program.attach(self._allocators, thread)
+                with contextlib.suppress(TracerError):  # that thread may end, too
+                    self._program.attach(self._allocators, thread)
                 return
 
 

@@ -145,7 +145,8 @@ DEEP = Live(8_192_000, 8192)
 STARTUP = Live(100_000, 1000)
 MANY = Live(24_000_000, 1_500_000)
 HIDDEN = Live(43_210, 10)
-PLAIN = {"leak": Live(1_000_000, 1000)}
+MILLION = Live(1_000_000, 1000)
+PLAIN = {"leak": MILLION}
 
 CASES = (
     Case(
@@ -226,10 +227,13 @@ CASES = (
         checks=(check_inlined,),
         flags=("-O2",),
     ),
-    Case("stripped_beside", "stripped, its debug file beside it", "plain_leak", PLAIN,
-         debug_file="beside"),
-    Case("stripped_by_id", "stripped, its debug file under .build-id", "plain_leak", PLAIN,
-         debug_file="build-id"),
+    *(
+        Case(name, title, "plain_leak", PLAIN, in_all=MILLION, debug_file=place)
+        for name, title, place in (
+            ("stripped_beside", "stripped, its debug file beside it", "beside"),
+            ("stripped_by_id", "stripped, its debug file by build-id", "build-id"),
+        )
+    ),
     *(
         Case(name, f"other allocators: {name}", "plain_leak", PLAIN, allocator=allocator)
         for name, allocator in (
@@ -250,6 +254,7 @@ CASES = (
             "leak_aligned": Live(1920, 10),
             "all_deleted": NOTHING,
         },
+        in_all=Live(13_420, 40),
     ),
     Case(
         "fork",
@@ -268,7 +273,7 @@ CASES = (
         checks=(check_ended,),
         truth="100 bytes in 10, then it became another program",
     ),
-    Case("short_life", "short life", "plain_leak", PLAIN, in_all=PLAIN["leak"]),
+    Case("short_life", "short life", "plain_leak", PLAIN, in_all=MILLION),
     Case(
         "before_attach",
         "before attach",
@@ -284,4 +289,4 @@ CASES = (
         heap={"leak": Live(640_000, 20_000)},
         checks=(check_ended, check_killed),
     ),
-)  # fmt: skip
+)
