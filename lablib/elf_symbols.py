@@ -6,6 +6,7 @@ Where the file is stripped, its debug file is taken from the folders that are gi
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -48,6 +49,19 @@ def read_segments(path: Path) -> Segments:
     with path.open("rb") as file:
         loaded = ELFFile(file).iter_segments("PT_LOAD")
         return Segments(tuple((s["p_offset"], s["p_filesz"], s["p_vaddr"]) for s in loaded))
+
+
+def find_linked_debug_files(path: Path, folder: Path) -> list[Path]:
+    """Return where the debug file may lie that an ELF file names (.gnu_debuglink), if it does.
+
+    `folder` is the one that the file is run from. Raises `OSError` or `ELFError`.
+    """
+    with path.open("rb") as file:
+        section = ELFFile(file).get_section_by_name(".gnu_debuglink")
+        name = os.fsdecode(section.data().split(b"\0", 1)[0]) if section else ""
+    if not name or "/" in name:
+        return []
+    return [folder / name, folder / ".debug" / name, SYSTEM_DEBUG_DIR / str(folder)[1:] / name]
 
 
 class ElfSymbols:

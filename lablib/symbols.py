@@ -15,7 +15,7 @@ from pathlib import Path
 from elftools.common.exceptions import ELFError
 from symbolic.exceptions import SymbolicError
 
-from lablib.elf_symbols import ElfSymbols, read_segments
+from lablib.elf_symbols import ElfSymbols, find_linked_debug_files, read_segments
 from lablib.records import Frame, UnwindTables
 from lablib.unwinding import UnwindModule, UnwindPages, find_unwind_pages, read_unwind_rows
 
@@ -164,8 +164,12 @@ class ProcessSymbols:
         candidates = []
         for folder in self._debug_dirs:
             candidates += [folder, folder / mapping.path.lstrip("/")]
+        path = Path(f"/proc/self/fd/{descriptor}")
         try:
-            return ElfSymbols(Path(f"/proc/self/fd/{descriptor}"), candidates)
+            for root in (f"/proc/{self._pid}/root", ""):  # after its end, only our own
+                folder = Path(root + mapping.path).parent
+                candidates += find_linked_debug_files(path, folder)
+            return ElfSymbols(path, candidates)
         except (OSError, ELFError, SymbolicError):
             return None
 
