@@ -9,11 +9,10 @@ import os
 from typing import Any
 
 from lablib.errors import TracerError
+from lablib.tracing.attach import UPROBE_MULTI, attach_uprobes
 from lablib.tracing.probes import Allocator, find_allocators
 
 _PROGRAM = "int on(struct pt_regs *ctx) { return 0; }"
-_UPROBE, _URETPROBE = 0, 1  # enum bpf_probe_attach_type of libbcc
-_NO_REFERENCE_COUNTER = 0
 
 
 class EmptyProbes:
@@ -23,38 +22,44 @@ class EmptyProbes:
         """Compile the program with the distribution's bcc."""
         import bcc
 
-        self._libbcc = bcc.libbcc.lib
         self._bpf: Any = bcc.BPF(text="#include <linux/ptrace.h>\n" + _PROGRAM)
-        self._program = self._bpf.load_func("on", self._bpf.KPROBE)
         self._probes: list[int] = []
 
     def attach(self, pid: int) -> None:
         """Probe malloc's entry, malloc's return and free, where lablib probes them in `pid`.
 
-        Raises `TargetError` where no allocator is found and `TracerError` if the kernel refuses.
+        By the same kind of probe as lablib's: links where the kernel has them. Raises `TargetError`
+        where no allocator is found and `TracerError` if the kernel refuses.
         """
         allocators = find_allocators(pid)
         try:
-            for allocator in allocators:
-                self._attach_to(allocator, pid)
+            try:
+                self._attach_all(allocators, pid, by_link=True)
+            except OSError:  # older than Linux 6.6
+                self.detach()
+                self._attach_all(allocators, pid, by_link=False)
+        except OSError as error:
+            raise TracerError(f"the kernel refused an empty probe ({error.strerror})") from None
         finally:
             for allocator in allocators:
                 os.close(allocator.file_descriptor)
-
-    def _attach_to(self, allocator: Allocator, pid: int) -> None:
-        path = f"/proc/self/fd/{allocator.file_descriptor}".encode()
-        for site in allocator.sites:
-            if site.function not in ("malloc", "free"):
-                continue
-            kind = _URETPROBE if site.is_return else _UPROBE
-            name = f"empty_{os.getpid()}_{site.function}_{kind}".encode()
-            arguments = (kind, name, path, site.offset_bytes, pid, _NO_REFERENCE_COUNTER)
-            probe = self._libbcc.bpf_attach_uprobe(self._program.fd, *arguments)
-            if probe < 0:
-                raise TracerError(f"the kernel refused an empty probe on {site.function}")
-            self._probes.append(probe)
 
     def detach(self) -> None:
         """Take the probes off; a probe lives as long as its file descriptor."""
         while self._probes:
             os.close(self._probes.pop())
+
+    def _attach_all(self, allocators: tuple[Allocator, ...], pid: int, by_link: bool) -> None:
+        how = {"attach_type": UPROBE_MULTI} if by_link else {}
+        self._bpf.funcs.clear()  # else bcc gives the program that it loaded before
+        program = self._bpf.load_func("on", self._bpf.KPROBE, **how)
+        for allocator in allocators:
+            for is_return in (False, True):
+                places = [
+                    site.offset_bytes
+                    for site in allocator.sites
+                    if site.function in ("malloc", "free") and site.is_return == is_return
+                ]
+                self._probes += attach_uprobes(
+                    program.fd, allocator.file_descriptor, places, is_return, pid, by_link
+                )

@@ -110,7 +110,7 @@ def read_hash_map(
             map_fd=map_fd,
         )
         try:
-            _bpf(command, attributes)
+            bpf(command, attributes)
         except OSError as error:
             if error.errno != errno.ENOENT:  # ENOENT: that was all of it
                 raise
@@ -125,7 +125,7 @@ def read_element(map_fd: int, index: int, value_bytes: int) -> bytes:
     """Return one value of an array; raises `OSError`."""
     key = ctypes.c_uint32(index)
     value = ctypes.create_string_buffer(value_bytes)
-    _bpf(
+    bpf(
         _BPF_MAP_LOOKUP_ELEM,
         _ElementAttributes(map_fd, 0, ctypes.addressof(key), ctypes.addressof(value)),
     )
@@ -136,7 +136,7 @@ def write_element(map_fd: int, index: int, value: bytes) -> None:
     """Set one value of an array; raises `OSError`."""
     key = ctypes.c_uint32(index)
     buffer = ctypes.create_string_buffer(value, len(value))
-    _bpf(
+    bpf(
         _BPF_MAP_UPDATE_ELEM,
         _ElementAttributes(map_fd, 0, ctypes.addressof(key), ctypes.addressof(buffer)),
     )
@@ -154,7 +154,7 @@ def write_entries(map_fd: int, count: int, keys: bytes, values: bytes) -> None:
         return
     key_buffer = ctypes.create_string_buffer(keys, len(keys))
     value_buffer = ctypes.create_string_buffer(values, len(values))
-    _bpf(
+    bpf(
         _BPF_MAP_UPDATE_BATCH,
         _BatchAttributes(
             keys=ctypes.addressof(key_buffer),
@@ -168,7 +168,7 @@ def write_entries(map_fd: int, count: int, keys: bytes, values: bytes) -> None:
 def read_map_shape(map_fd: int) -> MapShape:
     """Return the type and the sizes of a map; raises `OSError`."""
     shape = MapShape()
-    _bpf(
+    bpf(
         _BPF_OBJ_GET_INFO_BY_FD,
         _InfoAttributes(map_fd, ctypes.sizeof(shape), ctypes.addressof(shape)),
     )
@@ -180,7 +180,7 @@ def create_map(shape: MapShape, max_entries: int | None = None) -> int:
 
     Raises `OSError`.
     """
-    return _bpf(
+    return bpf(
         _BPF_MAP_CREATE,
         _CreateAttributes(
             shape.type,
@@ -192,7 +192,8 @@ def create_map(shape: MapShape, max_entries: int | None = None) -> int:
     )
 
 
-def _bpf(command: int, attributes: ctypes.Structure) -> int:
+def bpf(command: int, attributes: ctypes.Structure) -> int:
+    """Make the system call bpf(2); return what it returns. Raises `OSError`."""
     libc = ctypes.CDLL(None, use_errno=True)
     result = libc.syscall(
         ctypes.c_long(_BPF_SYSCALL[platform.machine()]),

@@ -10,12 +10,14 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
+from collections import defaultdict
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from lablib.errors import TracerError
+from lablib.tracing.attach import UPROBE_MULTI, attach_tracepoint, attach_uprobes
 from lablib.tracing.footprint import shrink_footprint
 from lablib.tracing.maps import (
     create_map,
@@ -26,7 +28,7 @@ from lablib.tracing.maps import (
     write_element,
     write_entries,
 )
-from lablib.tracing.probes import Allocator
+from lablib.tracing.probes import Allocator, find_allocators
 from lablib.tracing.protocol import (
     COUNTERS,
     MAX_UNWIND_PAGES,
@@ -67,8 +69,6 @@ SIZES = {
 CLOSED, OPEN, FREES_ONLY = range(3)
 """States of a window, in the order of `enum window_state` in session.bpf.c."""
 
-ALL_PROCESSES = -1
-
 UPROBE_PROGRAMS = (
     *("on_malloc", "on_calloc", "on_aligned", "on_posix_memalign", "on_realloc"),
     *("on_return", "on_free", "on_unseen"),
@@ -85,8 +85,6 @@ TRACEPOINTS = {
     "syscalls:sys_exit_munmap": "on_munmap_exit",
 }
 
-_UPROBE, _URETPROBE = 0, 1  # enum bpf_probe_attach_type of libbcc
-_NO_REFERENCE_COUNTER = 0
 _SESSION = struct.Struct(f"=6IQ{2 * MAX_ALLOCATORS}Q")
 _FATE = struct.Struct("=2I")
 _PROCESS = struct.Struct("=Q2I")
@@ -131,7 +129,6 @@ class TracerProgram:
         """Compile; takes about two seconds of one core. Raises `TracerError`."""
         import bcc  # the distribution's, in the service only
 
-        self._libbcc = bcc.libbcc.lib
         namespace = os.stat("/proc/self/ns/pid")
         flags = [
             f"-DPID_NAMESPACE_DEVICE={namespace.st_dev}",
@@ -145,6 +142,7 @@ class TracerProgram:
                 f"this kernel did not take the tracer's program ({error})",
                 "see ./lab doctor",
             ) from None
+        self._has_links = self._try_link()
         shrink_footprint()
         self._fds = {name: self._bpf[name].map_fd for name in MAPS}
         self._shapes = {name: read_map_shape(fd) for name, fd in self._fds.items()}
@@ -182,13 +180,38 @@ class TracerProgram:
             **dict.fromkeys(UPROBE_PROGRAMS, self._bpf.KPROBE),
             **dict.fromkeys(RAW_TRACEPOINTS.values(), self._bpf.RAW_TRACEPOINT),
         }
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(self._load, kinds.keys(), kinds.values()))
+
+    def _load(self, name: str, kind: int) -> int:
+        how = {}
+        if kind == self._bpf.KPROBE and self._has_links:
+            how = {"attach_type": UPROBE_MULTI}
         try:
-            with ThreadPoolExecutor(2) as pool:
-                list(pool.map(self._bpf.load_func, kinds.keys(), kinds.values()))
+            return int(self._bpf.load_func(name, kind, **how).fd)
         except Exception as error:  # bcc raises bare Exception
             raise TracerError(
                 f"this kernel did not take the tracer's program ({error})", "see ./lab doctor"
             ) from None
+
+    def _try_link(self) -> bool:
+        """Return whether this kernel has uprobe_multi links, by making one on ourselves."""
+        own = find_allocators(os.getpid())[0]
+        site = own.sites[0]
+        self._has_links = True
+        try:
+            program = self._load("on_unseen", self._bpf.KPROBE)
+            for descriptor in attach_uprobes(
+                program, own.file_descriptor, [site.offset_bytes], False, os.getpid(), by_link=True
+            ):
+                os.close(descriptor)
+        except (TracerError, OSError):
+            return False
+        finally:
+            if loaded := self._bpf.funcs.pop(b"on_unseen", None):
+                os.close(loaded.fd)
+            os.close(own.file_descriptor)
+        return True
 
     def write_unwind_tables(self, pages: int, tables: bytes) -> None:
         """Tell the kernel side how the target's code is unwound (see UnwindTables)."""
@@ -206,32 +229,34 @@ class TracerProgram:
             for event, program in RAW_TRACEPOINTS.items():
                 self._bpf.attach_raw_tracepoint(event, program)
             for event, program in tracepoints.items():
-                self._bpf.attach_tracepoint(event, fn_name=program)
-        except Exception as error:  # bcc raises bare Exception
+                attach_tracepoint(self._load(program, self._bpf.TRACEPOINT), event)
+        except OSError as error:
             raise TracerError(
-                f"the kernel refused a tracepoint ({error})", "see ./lab doctor"
+                f"the kernel refused a tracepoint ({error.strerror})",
+                "if others trace on this machine as well, end some of them",
             ) from None
 
     def attach(self, allocators: Iterable[Allocator], thread: int) -> None:
         """Put the probes into the process of a thread, or `ALL_PROCESSES`.
 
-        Events count only once the window is open. Raises `TracerError`.
+        They stay as long as this process. Events count only once the window is open. Raises
+        `TracerError`.
         """
         for allocator in allocators:
-            path = f"/proc/self/fd/{allocator.file_descriptor}".encode()
+            offsets: dict[tuple[str, bool], list[int]] = defaultdict(list)
             for site in allocator.sites:
-                kind = _URETPROBE if site.is_return else _UPROBE
-                program = self._bpf.load_func(site.program, self._bpf.KPROBE)
-                name = f"lab_{os.getpid()}_{site.function}_{kind}".encode()
-                descriptor = self._libbcc.bpf_attach_uprobe(
-                    program.fd, kind, name, path, site.offset_bytes, thread, _NO_REFERENCE_COUNTER
-                )
-                if descriptor < 0:
-                    raise TracerError(
-                        f"the kernel refused a probe on {site.function} in {allocator.path}",
-                        "if another bcc tool traces the same library, end it and try again; "
-                        "else see ./lab doctor",
-                    )
+                offsets[site.program, site.is_return].append(site.offset_bytes)
+            try:
+                for (name, is_return), places in offsets.items():
+                    program = self._load(name, self._bpf.KPROBE)
+                    file = allocator.file_descriptor
+                    attach_uprobes(program, file, places, is_return, thread, self._has_links)
+            except OSError as error:
+                raise TracerError(
+                    f"the kernel refused a probe in {allocator.path} ({error.strerror})",
+                    "if another bcc tool traces the same library, end it and try again; "
+                    "else see ./lab doctor",
+                ) from None
 
     def write_session(self, session: Session) -> None:
         """Set what the kernel side goes by from now on."""

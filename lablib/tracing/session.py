@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lablib.errors import TargetError, TracerError
+from lablib.tracing.attach import ALL_PROCESSES
 from lablib.tracing.mappings import MappingEvent, MappingLedger
 from lablib.tracing.permission import Target
 from lablib.tracing.probes import find_allocators
 from lablib.tracing.program import (
-    ALL_PROCESSES,
     CLOSED,
     FREES_ONLY,
     MAX_FRAMES,

@@ -113,7 +113,7 @@ def _list_bpf_ids(kind: str) -> Iterator[BpfId]:
     attributes = _NextIdAttributes()
     with contextlib.suppress(FileNotFoundError):  # ENOENT: that was the last
         while True:
-            maps._bpf(_NEXT_ID_COMMANDS[kind], attributes)
+            maps.bpf(_NEXT_ID_COMMANDS[kind], attributes)
             yield kind, attributes.next_id
             attributes.start_id = attributes.next_id
 
