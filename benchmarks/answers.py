@@ -68,7 +68,7 @@ def judge_report(case: Case, report: ToolReport) -> Answer:
         if not _is(seen, live):
             functions_by_text.setdefault(_describe(*seen), []).append(function)
     is_right = not functions_by_text
-    total = str(case.total) if is_right else ""
+    total = _describe(*report.sum_below(*truth)) if is_right else ""
     if case.in_all is not None:
         is_right &= _is_total(case, report)
         total = _describe(*report.sum_below())

@@ -74,9 +74,14 @@ class ToolReport:
 
     stacks: tuple[ToolStack, ...]
 
-    def sum_below(self, function: str | None = None) -> tuple[int, int | None]:
-        """Return (bytes, blocks) of the stacks that have the function in them, or of all."""
-        chosen = [s for s in self.stacks if function is None or function in s.functions]
+    def sum_below(self, *functions: str) -> tuple[int, int | None]:
+        """Return (bytes, blocks) of the stacks that have one of the functions in them, or of all.
+
+        The blocks are None where the tool has not told them.
+        """
+        chosen = [
+            s for s in self.stacks if not functions or not {*functions}.isdisjoint(s.functions)
+        ]
         blocks = [s.blocks for s in chosen if s.blocks is not None]
         return sum(s.size_bytes for s in chosen), sum(blocks) if len(blocks) == len(
             chosen

@@ -44,10 +44,10 @@ class StackUsage:
     """What one call stack has done to the heap since the tracing began.
 
     `frames` start at the function that called the allocator. `kind` is one of `USAGE_KINDS`.
-    `mean_age_s` is that of the live blocks, None where there are none. `is_cut` says that callers
-    are missing: above the last frame, or beside code whose frames can't be told apart. In a sampled
-    trace bytes and blocks are estimates, and `live_bytes_error` is the standard error of the live
-    bytes; it is 0 where all blocks were counted.
+    `mean_age_s` is that of the live blocks, to some 0.05 s, None where there are none. `is_cut`
+    says that callers are missing: above the last frame, or beside code whose frames can't be told
+    apart. In a sampled trace bytes and blocks are estimates, and `live_bytes_error` is the standard
+    error of the live bytes; it is 0 where all blocks were counted.
     """
 
     frames: tuple[Frame, ...]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lablib.records import Frame, StackUsage, TraceEvents
-from lablib.tracing.protocol import ENDINGS, SAMPLE_UNIT, STACK_FIELDS
+from lablib.tracing.protocol import ENDINGS, SAMPLE_UNIT, STACK_FIELDS, USAGE_FIELDS
 
 _MAPPING_FUNCTIONS = {"mmap", "mmap64", "mremap"}
 _FIELD = {name: number for number, name in enumerate(STACK_FIELDS)}
@@ -47,16 +47,21 @@ class SnapshotDecoder:
         """
         count = int(header["stacks"])
         words: Words = np.frombuffer(payload, np.uint64)
-        ids, rows = words[:count], words[count:].reshape(count, self._words)
+        rows_end = count + count * self._words
+        ids, rows = words[:count], words[count:rows_end].reshape(count, self._words)
+        usage_by_number = words[rows_end:].reshape(-1, len(USAGE_FIELDS))
         is_current = rows[:, _FIELD["window"]] == header["window"]
+        is_mapping = rows[:, _FIELD["is_mapping"]] == 1
         totals: dict[tuple[int, str, Stack], list[int]] = {}
-        for row in rows[is_current & (rows[:, _FIELD["is_mapping"]] == 0)]:
-            values = row[:7].tolist()
+        for row in rows[is_current & ~is_mapping]:
+            number = int(row[_FIELD["number"]])
+            if number >= len(usage_by_number):
+                continue  # one too many for the table, and counted as lost
+            values = usage_by_number[number, :7].tolist()
             key = (int(row[_FIELD["process"]]), "heap", self._resolve(row))
             _add(totals.setdefault(key, [0] * 7), values)
-        mapping_rows = rows[is_current & (rows[:, _FIELD["is_mapping"]] == 1)]
-        mapping_ids = ids[is_current & (rows[:, _FIELD["is_mapping"]] == 1)].tolist()
-        row_by_id = dict(zip(mapping_ids, mapping_rows, strict=True))
+        mapping_ids = ids[is_current & is_mapping].tolist()
+        row_by_id = dict(zip(mapping_ids, rows[is_current & is_mapping], strict=True))
         for process, kind, stack_id, *values in header["mappings"]:
             if (found := row_by_id.get(stack_id)) is not None:
                 frames, is_cut = self._resolve(found)

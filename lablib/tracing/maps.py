@@ -121,6 +121,28 @@ def read_hash_map(
     return bytes(all_keys), bytes(all_values)
 
 
+def read_array(map_fd: int, value_bytes: int, count: int) -> bytes:
+    """Return the first `count` values of an array, packed; raises `OSError`."""
+    if not count:
+        return b""
+    keys = ctypes.create_string_buffer(4 * count)
+    values = ctypes.create_string_buffer(value_bytes * count)
+    cursor = ctypes.c_uint64(0)
+    attributes = _BatchAttributes(
+        out_batch=ctypes.addressof(cursor),
+        keys=ctypes.addressof(keys),
+        values=ctypes.addressof(values),
+        count=count,
+        map_fd=map_fd,
+    )
+    try:
+        bpf(_BPF_MAP_LOOKUP_BATCH, attributes)
+    except OSError as error:
+        if error.errno != errno.ENOENT:  # ENOENT: the array has no more
+            raise
+    return ctypes.string_at(values, attributes.count * value_bytes)
+
+
 def read_element(map_fd: int, index: int, value_bytes: int) -> bytes:
     """Return one value of an array; raises `OSError`."""
     key = ctypes.c_uint32(index)

@@ -21,6 +21,7 @@ from lablib.tracing.attach import UPROBE_MULTI, attach_tracepoint, attach_uprobe
 from lablib.tracing.footprint import shrink_footprint
 from lablib.tracing.maps import (
     create_map,
+    read_array,
     read_element,
     read_hash_map,
     read_map_shape,
@@ -37,6 +38,7 @@ from lablib.tracing.protocol import (
     PAGE_KEY_BYTES,
     ROW_BYTES,
     STACK_FIELDS,
+    USAGE_FIELDS,
 )
 
 PROGRAMS_DIR = Path(__file__).parent / "programs"
@@ -45,8 +47,9 @@ PARTS = ("session", "stack", "heap", "mappings", "lifecycle")
 
 MAPS = (
     *("session", "fate", "processes", "counters"),
-    *("unwind_pages", "unwind_rows", "unwind_cache", "stacks"),
-    *("blank_call", "calls", "blocks"),
+    *("unwind_pages", "unwind_rows", "unwind_cache"),
+    *("stacks", "stacks_seen", "usages"),
+    *("clock", "blank_call", "calls", "blocks"),
     *("blank_mapping_call", "mapping_calls", "mapping_events"),
 )
 """All tables of the program, by name."""
@@ -86,6 +89,7 @@ TRACEPOINTS = {
 }
 
 _SESSION = struct.Struct(f"=6IQ{2 * MAX_ALLOCATORS}Q")
+_WORD = struct.Struct("=Q")
 _FATE = struct.Struct("=2I")
 _PROCESS = struct.Struct("=Q2I")
 _EVENT_KEY_BYTES, _EVENT_BYTES = 2 * 8, 6 * 8
@@ -155,6 +159,7 @@ class TracerProgram:
         sizes = {
             "blocks": max_blocks,
             "stacks": max_stacks,
+            "usages": max_stacks,
             "unwind_pages": max(1, pages),
             "unwind_rows": max(1, rows),
         }
@@ -262,6 +267,10 @@ class TracerProgram:
         """Set what the kernel side goes by from now on."""
         write_element(self._fds["session"], 0, session.pack())
 
+    def write_clock(self, now_ns: int) -> None:
+        """Set the time at which blocks are born from now on."""
+        write_element(self._fds["clock"], 0, _WORD.pack(now_ns))
+
     def read_fate(self) -> tuple[bool, bool]:
         """Return whether the target has become another program, and lost its first thread."""
         fate = _FATE.unpack(read_element(self._fds["fate"], 0, _FATE.size))
@@ -280,16 +289,21 @@ class TracerProgram:
         table = self._bpf["counters"]
         return {name: sum(table[ctypes.c_int(i)]) for i, name in enumerate(COUNTERS)}
 
-    def read_stacks(self) -> tuple[bytes, bytes]:
-        """Return the stacks that have been seen: their ids, and their rows.
+    def read_stacks(self, max_stacks: int) -> tuple[bytes, bytes, bytes]:
+        """Return the stacks that have been seen: their ids, their rows, and all totals by number.
 
-        A row is 8-byte words: STACK_FIELDS, then MAX_FRAMES return addresses.
+        All are 8-byte words: a row has STACK_FIELDS, then MAX_FRAMES return addresses; totals are
+        USAGE_FIELDS.
         """
         row_bytes = 8 * (len(STACK_FIELDS) + MAX_FRAMES)
         try:
-            return read_hash_map(self._fds["stacks"], 8, row_bytes)
+            ids, rows = read_hash_map(self._fds["stacks"], 8, row_bytes)
+            (seen,) = _WORD.unpack(read_element(self._fds["stacks_seen"], 0, _WORD.size))
+            count = min(seen, max_stacks)
+            totals = read_array(self._fds["usages"], 8 * len(USAGE_FIELDS), count)
         except OSError as error:
             raise TracerError(f"the kernel did not hand over its totals ({error})") from None
+        return ids, rows, totals
 
     def take_mapping_events(self) -> tuple[bytes, bytes]:
         """Return the reports of mappings since the last time, and forget them: keys and values."""

@@ -61,13 +61,7 @@ COUNTERS = (
 """The kernel side's event counters, in the order of `enum counter` in session.bpf.c."""
 
 STACK_FIELDS = (
-    "allocated_bytes",
-    "allocated_blocks",
-    "freed_bytes",
-    "freed_blocks",
-    "live_born_sum_ns",
-    "live_records",
-    "live_variance",
+    "number",
     "process",
     "window",
     "is_mapping",
@@ -75,7 +69,19 @@ STACK_FIELDS = (
     "certain_frames",
     "depth",
 )
-"""The first words of `struct stack_usage` in stack.bpf.c; the return addresses follow them."""
+"""The first words of `struct stack` in stack.bpf.c; the return addresses follow them."""
+
+USAGE_FIELDS = (
+    "allocated_bytes",
+    "allocated_blocks",
+    "freed_bytes",
+    "freed_blocks",
+    "live_born_sum_ns",
+    "live_records",
+    "live_variance",
+    "padding",
+)
+"""The words of `struct usage` in stack.bpf.c."""
 
 ENDINGS = ("reached_top", "is_cut", "is_too_deep")
 """How a walk of a stack ended, in the order of `enum ending` in stack.bpf.c."""

@@ -113,6 +113,7 @@ class HeapSession:
             target.pid, follows_forks=options.follows_forks, sample_bytes=options.sample_bytes
         )
         self._load_unwind_tables(unwind_tables)
+        program.write_clock(time.monotonic_ns())
         program.write_session(self._session)
         program.watch(options.follows_forks)
         target.check()  # who it is now; an exec from here on is noticed
@@ -156,13 +157,14 @@ class HeapSession:
         self.set_state(FREES_ONLY)
 
     def tend(self) -> None:
-        """Do what can't wait for a snapshot: take the kernel's reports, keep the probes alive."""
+        """Do what can't wait for a snapshot: set the clock, take reports, keep the probes alive."""
+        self._program.write_clock(time.monotonic_ns())
         self._take_mapping_events()
         if not self._options.follows_forks:
             self._keep_attached()
 
     def snapshot(self, final: bool) -> tuple[dict[str, Any], bytes]:
-        """Return (header, stack ids and rows, packed) as of now; `final` stops the counting first.
+        """Return (header, packed ids, rows and totals) as of now; `final` stops the counting first.
 
         `now_ns` is on the kernel's monotonic clock, the one that its blocks' birth times are on.
         """
@@ -179,14 +181,14 @@ class HeapSession:
         }
         counters = self._program.read_counters()
         counters["lost_first_thread_gone"] = int(self._has_lost_leader)
-        ids, rows = self._program.read_stacks()
+        ids, rows, totals = self._program.read_stacks(self._options.max_stacks)
         header |= {
             "stacks": len(ids) // 8,
             "counters": counters,
             "mappings": self._describe_mappings(),
             "processes": self._describe_processes(),
         }
-        return header, ids + rows
+        return header, ids + rows + totals
 
     def _load_unwind_tables(self, tables: bytes) -> None:
         pages, rows = self._options.pages, self._options.rows

@@ -6,7 +6,7 @@ import numpy as np
 
 from lablib.records import Frame
 from lablib.tracing.decoder import SnapshotDecoder, decode_events
-from lablib.tracing.protocol import COUNTERS, ENDINGS, SAMPLE_UNIT, STACK_FIELDS
+from lablib.tracing.protocol import COUNTERS, ENDINGS, SAMPLE_UNIT, STACK_FIELDS, USAGE_FIELDS
 
 MAX_FRAMES = 4
 DESCRIPTION = {"max_frames": MAX_FRAMES, "has_unwind_tables": True}
@@ -25,16 +25,21 @@ class Resolver:
 
 
 def make_row(frames, **fields):
+    """A stack's words, and those of its totals."""
     values = {"depth": len(frames), "ending": ENDINGS.index("reached_top"), **fields}
+    usage = [values.pop(name, 0) % (1 << 64) for name in USAGE_FIELDS]
     words = [values.pop(name, 0) % (1 << 64) for name in STACK_FIELDS]
     assert not values
-    return [*words, *frames, *[0] * (MAX_FRAMES - len(frames))]
+    return [*words, *frames, *[0] * (MAX_FRAMES - len(frames))], usage
 
 
-def decode(rows, header=None, sample_bytes=0, resolver=None):
-    full = {"stacks": len(rows), "window": 0, "now_ns": 1_000, "mappings": [], **(header or {})}
-    ids = np.arange(100, 100 + len(rows), dtype=np.uint64)
-    payload = ids.tobytes() + np.array(rows, np.uint64).tobytes()
+def decode(stacks, header=None, sample_bytes=0, resolver=None):
+    full = {"stacks": len(stacks), "window": 0, "now_ns": 1_000, "mappings": [], **(header or {})}
+    ids = np.arange(100, 100 + len(stacks), dtype=np.uint64)
+    rows = np.array([row for row, _ in stacks], np.uint64)
+    rows[:, STACK_FIELDS.index("number")] = range(len(stacks))[::-1]
+    usages = np.array([usage for _, usage in stacks], np.uint64)[::-1]
+    payload = ids.tobytes() + rows.tobytes() + usages.tobytes()
     return SnapshotDecoder(DESCRIPTION, resolver or Resolver(), sample_bytes).decode(full, payload)
 
 

@@ -98,5 +98,7 @@ def test_counters_and_row_layout_are_those_of_the_kernel_side():
     classes = tuple(name.removesuffix("_mapping") for name in read_enum("mapping_class"))
     assert classes == protocol.MAPPING_CLASSES
     source = (PROGRAMS_DIR / "stack.bpf.c").read_text()
-    row = re.search(r"struct stack_usage \{(.*?)u64 frames", source, re.DOTALL)[1]
+    row = re.search(r"struct stack \{(.*?)u64 frames", source, re.DOTALL)[1]
     assert tuple(re.findall(r"u64 (\w+);", row)) == protocol.STACK_FIELDS
+    usage = re.search(r"struct usage \{(.*?)\};", source, re.DOTALL)[1]
+    assert tuple(re.findall(r"u64 (\w+);", usage)) == protocol.USAGE_FIELDS

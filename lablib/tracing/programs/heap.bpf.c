@@ -26,7 +26,7 @@ struct block_key {
 /* With its key, 40 bytes: the kernel keeps a block in 96. */
 struct block {
 	u64 size_bytes;
-	u64 stack_id;
+	u64 stack_number;
 	u64 born_ns;
 };
 
@@ -47,9 +47,12 @@ struct call {
 	u64 freed_bytes;
 	u64 process;
 	struct stack_copy copy;
-	struct stack_usage fresh; /* counters stay 0; the first sight of a stack copies it */
+	u64 last_stack_id; /* the stack of the call before: most often this one's as well */
+	u64 last_stack_number;
+	struct stack fresh; /* the first sight of a stack copies it */
 };
 
+BPF_TABLE("array", u32, u64, clock, 1);              /* kept by the service */
 BPF_TABLE("array", u32, struct call, blank_call, 1); /* always zero: too big for BPF's stack */
 /* By thread | interruption << 32. */
 BPF_F_TABLE("hash", u64, struct call, calls, MAX_THREADS, BPF_F_NO_PREALLOC);
@@ -134,8 +137,7 @@ static __always_inline int is_sampled(struct session *now, u64 size_bytes)
 static __always_inline void account_freed(struct session *now, const struct block *block)
 {
 	struct weight weight = weigh(now, block->size_bytes);
-	u64 stack_id = block->stack_id;
-	struct stack_usage *usage = stacks.lookup(&stack_id);
+	struct usage *usage = find_usage(block->stack_number);
 
 	if (!usage)
 		return;
@@ -256,6 +258,14 @@ static __always_inline struct call *enter(
 	return call;
 }
 
+/* The time when the service last looked in: to ask the kernel for it costs a tenth of all. */
+static __always_inline u64 read_clock(void)
+{
+	u32 zero = 0;
+	u64 *time_ns = clock.lookup(&zero);
+	return time_ns ? *time_ns : 0;
+}
+
 /* Runs at the return: the caller's registers are what they were, but for the result. */
 static __always_inline void record_allocation(
 	struct pt_regs *ctx, struct session *now, struct call *call, u64 address)
@@ -264,16 +274,25 @@ static __always_inline void record_allocation(
 	struct weight weight = weigh(now, call->size_bytes);
 	struct block_key key = { address, call->process };
 	struct block block = {};
-	struct stack_usage *usage;
+	struct usage *usage;
+	u64 stack_id = walk_stack(now, &caller, call->process, 0, &call->copy, &call->fresh);
+	s64 number = call->last_stack_number;
 
-	block.stack_id = walk_stack(now, &caller, call->process, 0, &call->copy, &call->fresh);
-	usage = find_or_add_stack(block.stack_id, &call->fresh);
+	if (stack_id != call->last_stack_id) {
+		number = find_or_add_stack(stack_id, &call->fresh);
+		if (number >= 0) {
+			call->last_stack_id = stack_id;
+			call->last_stack_number = number;
+		}
+	}
+	usage = number >= 0 ? find_usage(number) : NULL;
 	if (!usage) {
 		count(LOST_STACKS_FULL);
 		return;
 	}
+	block.stack_number = number;
 	block.size_bytes = call->size_bytes;
-	block.born_ns = bpf_ktime_get_ns();
+	block.born_ns = read_clock();
 	if (insert_block(now, &key, &block)) {
 		count(LOST_BLOCKS_FULL);
 		return;

@@ -38,7 +38,7 @@ struct mapping_call {
 	u64 is_for_block; /* it is the allocator's way to get one large block */
 	u64 is_in_call;   /* made inside an allocator's call */
 	struct stack_copy copy;
-	struct stack_usage fresh;
+	struct stack fresh;
 };
 
 /* The tracepoints of the system calls, as /sys/kernel/tracing/events/syscalls/.../format says. */
@@ -180,7 +180,7 @@ static __always_inline void report_mapped(
 	}
 	event.stack_id =
 		walk_stack(now, &own, mapping->process, 1, &mapping->copy, &mapping->fresh);
-	if (!find_or_add_stack(event.stack_id, &mapping->fresh)) {
+	if (find_or_add_stack(event.stack_id, &mapping->fresh) < 0) {
 		count(LOST_STACKS_FULL);
 		return;
 	}

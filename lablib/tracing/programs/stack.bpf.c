@@ -14,8 +14,20 @@ enum ending {
 	IS_TOO_DEEP, /* MAX_FRAMES */
 };
 
-/* One row of a snapshot; protocol.py's STACK_FIELDS are its first words. */
-struct stack_usage {
+/* A call stack; protocol.py's STACK_FIELDS are its first words. */
+struct stack {
+	u64 number;  /* of its totals in `usages` */
+	u64 process; /* its number */
+	u64 window;
+	u64 is_mapping; /* the frames of an mmap: what it holds is in the service's ledger */
+	u64 ending;
+	u64 certain_frames; /* before a frame pointer was trusted in code without rules; 0: all */
+	u64 depth;
+	u64 frames[MAX_FRAMES]; /* return addresses, the allocator's caller first */
+};
+
+/* What a stack has done to the heap; protocol.py's USAGE_FIELDS. One line of the cache. */
+struct usage {
 	u64 allocated_bytes;
 	u64 allocated_blocks; /* with sampling, in units of 1 / SAMPLE_UNIT */
 	u64 freed_bytes;
@@ -23,13 +35,7 @@ struct stack_usage {
 	u64 live_born_sum_ns; /* sum of birth times of the live records: gives their mean age */
 	u64 live_records;     /* with sampling only: how many samples are live */
 	u64 live_variance;    /* with sampling only: of the live bytes */
-	u64 process;          /* its number */
-	u64 window;
-	u64 is_mapping; /* the frames of an mmap: what it holds is in the service's ledger */
-	u64 ending;
-	u64 certain_frames; /* before a frame pointer was trusted in code without rules; 0: all */
-	u64 depth;
-	u64 frames[MAX_FRAMES]; /* return addresses, the allocator's caller first */
+	u64 padding;
 };
 
 /* Where the rows of a page of code are. */
@@ -62,7 +68,9 @@ enum rule { NO_RULE, CFA_FROM_SP, CFA_FROM_FP, OUTERMOST };
 BPF_TABLE("hash", u64, struct unwind_page, unwind_pages, MAX_UNWIND_PAGES); /* by address >> 12 */
 BPF_TABLE("array", u32, u64, unwind_rows, MAX_UNWIND_ROWS);
 BPF_TABLE("array", u32, u64, unwind_cache, MAX_CACHED_RULES);
-BPF_F_TABLE("hash", u64, struct stack_usage, stacks, MAX_STACKS, BPF_F_NO_PREALLOC);
+BPF_F_TABLE("hash", u64, struct stack, stacks, MAX_STACKS, BPF_F_NO_PREALLOC);
+BPF_TABLE("array", u32, u64, stacks_seen, 1);
+BPF_TABLE("array", u32, struct usage, usages, MAX_STACKS);
 
 #if defined(__x86_64__)
 #define FRAME_POINTER(ctx) ((ctx)->bp)
@@ -161,27 +169,26 @@ static __always_inline int read_word(struct stack_copy *copy, u64 address, u64 *
 	return 0;
 }
 
-/* From a function to its caller; -1 where the walk ends, and why in usage->ending. */
-static __always_inline int step(
-	struct registers *at, struct stack_copy *copy, struct stack_usage *usage)
+/* From a function to its caller; -1 where the walk ends, and why in stack->ending. */
+static __always_inline int step(struct registers *at, struct stack_copy *copy, struct stack *stack)
 {
 	u64 fp = at->fp, return_address;
 	u32 row = find_rule(at->pc - 1);
 	u64 rule = row & 0xff, slot = row >> 8 & 0xff, cfa;
 
 	if (rule == OUTERMOST) {
-		usage->ending = REACHED_TOP;
+		stack->ending = REACHED_TOP;
 		return -1;
 	}
 	if (rule == NO_RULE) {
 		slot = 2;
 		cfa = at->fp + 16;
-		if (!usage->certain_frames)
-			usage->certain_frames = usage->depth;
+		if (!stack->certain_frames)
+			stack->certain_frames = stack->depth;
 	} else {
 		cfa = (rule == CFA_FROM_SP ? at->sp : at->fp) + (row >> 16 & 0xffff) * 8;
 	}
-	usage->ending = IS_CUT;
+	stack->ending = IS_CUT;
 	if (cfa <= at->sp || cfa - at->sp > MAX_FRAME_BYTES || (cfa & 7))
 		return -1;
 	if (slot && read_word(copy, cfa - slot * 8, &fp))
@@ -196,24 +203,24 @@ static __always_inline int step(
 
 /* Fill in the frames from `at` on, whose pc is the first; returns their hash. */
 static __always_inline u64 walk_stack(struct session *now, struct registers *at, u64 process,
-	u64 is_mapping, struct stack_copy *copy, struct stack_usage *usage)
+	u64 is_mapping, struct stack_copy *copy, struct stack *stack)
 {
 	u64 hash;
 
 	copy->bytes = 0;
-	usage->process = process;
-	usage->window = now->window;
-	usage->is_mapping = is_mapping;
-	usage->certain_frames = 0;
-	usage->ending = IS_TOO_DEEP;
-	usage->frames[0] = at->pc;
-	usage->depth = 1;
+	stack->process = process;
+	stack->window = now->window;
+	stack->is_mapping = is_mapping;
+	stack->certain_frames = 0;
+	stack->ending = IS_TOO_DEEP;
+	stack->frames[0] = at->pc;
+	stack->depth = 1;
 	hash = mix(mix(mix(process, now->window), is_mapping), at->pc);
 	for (int i = 1; i < MAX_FRAMES; i++) {
-		if (step(at, copy, usage))
+		if (step(at, copy, stack))
 			break;
-		usage->frames[i] = at->pc;
-		usage->depth = i + 1;
+		stack->frames[i] = at->pc;
+		stack->depth = i + 1;
 		hash = mix(hash, at->pc);
 	}
 	return hash;
@@ -230,14 +237,27 @@ static __always_inline int read_return_address(struct pt_regs *ctx, u64 sp, u64 
 #endif
 }
 
-/* The row of a stack, at its first sight a copy of `fresh`, whose counts are all zero. */
-static __always_inline struct stack_usage *find_or_add_stack(
-	u64 stack_id, struct stack_usage *fresh)
+/* The number of a stack's totals; at the first sight of a stack it gets one. -1: no room. */
+static __always_inline s64 find_or_add_stack(u64 stack_id, struct stack *fresh)
 {
-	struct stack_usage *usage = stacks.lookup(&stack_id);
-	if (usage)
-		return usage;
+	struct stack *stack = stacks.lookup(&stack_id);
+	u32 zero = 0;
+	u64 *seen;
+
+	if (stack)
+		return stack->number;
+	seen = stacks_seen.lookup(&zero);
+	if (!seen)
+		return -1;
+	fresh->number = __sync_fetch_and_add(seen, 1);
 	/* Another thread may be first; then this fails, and both find the same one. */
 	stacks.insert(&stack_id, fresh);
-	return stacks.lookup(&stack_id);
+	stack = stacks.lookup(&stack_id);
+	return stack ? stack->number : -1;
+}
+
+static __always_inline struct usage *find_usage(u64 number)
+{
+	u32 index = number;
+	return usages.lookup(&index);
 }
