@@ -76,7 +76,7 @@ class TraceEvents:
     """How many events were seen, and how many could not be recorded, by reason.
 
     `from_before` counts frees and returns that concern blocks from before the tracing began: they
-    are outside the window, not lost.
+    are outside the window, not lost. The C library's own frees of such blocks are not in it.
     """
 
     allocations: int

@@ -278,7 +278,8 @@ def _open_connection() -> socket.socket:
 
 def _ask(connection: socket.socket, payload: bytes = b"", **request: Any) -> protocol.Message:
     try:
-        protocol.send(connection, request, payload)
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            protocol.send(connection, request, payload)  # refused unread: the answer says why
         message = protocol.receive(connection, protocol.MAX_REPLY_BYTES, protocol.MAX_REPLY_BYTES)
     except OSError:
         message = None

@@ -31,10 +31,16 @@ from lablib.tracing.permission import Target, read_peer_uid
 from lablib.tracing.program import TracerProgram
 from lablib.tracing.session import HeapSession, SessionOptions
 
-MAX_SESSIONS = 128
-"""How many connections may be open at once; one more is refused with a sentence."""
+MAX_SESSIONS = 60
+"""How many connections may be open at once; one more is refused with a sentence.
 
-MAX_SESSIONS_PER_USER = 32
+The kernel takes 64 programs on one tracepoint, from all who trace on the machine together.
+"""
+
+MAX_SESSIONS_PER_USER = 15
+
+FREE_FOR_ALL_BLOCKS = 1 << 22
+"""How many blocks anybody may ask room for: the kernel sets 16 bytes aside for each."""
 
 SET_UP_TIMEOUT_S = 20
 """How long a connection may take to say what it wants and to get it; then its process is ended."""
@@ -181,6 +187,10 @@ def _serve_request(
         if options.follows_forks:
             _require_owner(
                 caller_uid, owner_uid, "follow forks, which slows all that use the same C library"
+            )
+        if (options.max_blocks or 0) > FREE_FOR_ALL_BLOCKS:
+            _require_owner(
+                caller_uid, owner_uid, f"ask for room for more than {FREE_FOR_ALL_BLOCKS:,} blocks"
             )
         with contextlib.closing(Target(_read_pid(request), caller_uid)) as target:
             _serve_heap_session(connection, HeapSession(program, target, options, payload))

@@ -271,10 +271,11 @@ def trace_requests(pid: int) -> st.SearchStrategy[bytes]:
     )
 
     def write(options: dict[str, Any], tables: tuple[list[int], list[int]]) -> bytes:
-        modules = len(tables[0]) * 8 // protocol.MODULE_BYTES
-        words = tables[0][: modules * protocol.MODULE_BYTES // 8] + tables[1]
+        entry_words = (protocol.PAGE_KEY_BYTES + protocol.PAGE_BYTES) // 8
+        pages = len(tables[0]) // entry_words
+        words = tables[0][: pages * entry_words] + tables[1]
         payload = struct.pack(f"={len(words)}Q", *words)
-        sizes = {"modules": modules, "rows": len(tables[1])}
+        sizes = {"pages": pages, "rows": len(tables[1])}
         request = {**options, **sizes, "operation": "trace_heap", "pid": pid}
         return frame(request, len(payload)) + payload
 

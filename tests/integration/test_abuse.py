@@ -33,7 +33,7 @@ from hypothesis import strategies as st
 from targets import LAST_PID, end_busy, held, held_with_pid
 from workload import build_workload, trace_to_the_end
 
-from lablib.errors import TargetError
+from lablib.errors import TargetError, TracerError
 from lablib.symbols import ProcessSymbols
 from lablib.tracing import client, protocol
 from lablib.tracing.client import Tracer
@@ -50,6 +50,7 @@ class Effort:
     cycles: int
     sessions_per_user: int
     delays_s: tuple[float, ...]
+    target_delays_s: tuple[float, ...]
     openings: int
     trace_requests: int
     messages: int
@@ -57,9 +58,10 @@ class Effort:
 
 
 SHORT = Effort(
-    cycles=4,
-    sessions_per_user=1,
+    cycles=25,
+    sessions_per_user=25,
     delays_s=(0.0, 0.1),
+    target_delays_s=tuple(i / 40 for i in range(16)),
     openings=600,
     trace_requests=2,
     messages=3_000,
@@ -69,6 +71,7 @@ SOAK = Effort(
     cycles=1000,
     sessions_per_user=25,
     delays_s=tuple(i / 100 for i in range(40)),
+    target_delays_s=tuple(i / 400 for i in range(400)),
     openings=100_000,
     trace_requests=200,
     messages=900_000,
@@ -165,6 +168,18 @@ def test_a_client_killed_while_it_is_being_attached_leaves_nothing(service, vict
             puppet.kill()
 
 
+def test_a_target_killed_while_it_is_being_attached_leaves_nothing(service, programs, effort):
+    for delay_s in effort.target_delays_s:
+        await_end_of_sessions(service, but=8)
+        with held(programs / "busy") as process, connect_as(0) as connection:
+            connection.sendall(frame(trace_request(process.pid)))
+            time.sleep(delay_s)
+            process.kill()
+            process.wait()
+            for answer in converse(connection, b"", 1):
+                check_answer(answer)
+
+
 def test_a_client_killed_in_its_session_leaves_nothing(victims):
     for asks in (None, "snapshot", "stop"):
         with Puppet() as puppet:
@@ -217,21 +232,29 @@ def test_a_request_that_is_none_is_answered_with_a_sentence():
             assert sentence in converse(connection, data)[0]["error"]["message"]
 
 
-def test_a_hundred_sessions_of_four_users_are_all_exact(service, programs, effort):
+def test_of_a_hundred_sessions_of_four_users_each_is_exact_or_refused_with_a_sentence(
+    service, programs, effort
+):
     users = range(NOBODY - 3, NOBODY + 1)
     with contextlib.ExitStack() as stack:
         targets = [stack.enter_context(held(programs / "big_malloc", uid)) for uid in users]
-        tracers = []
+        tracers, refusals = [], []
         for uid, target in zip(users, targets, strict=True):
             symbols = stack.enter_context(contextlib.closing(ProcessSymbols(target.pid)))
             for _ in range(effort.sessions_per_user):
                 with as_user(uid):
-                    tracers.append(stack.enter_context(Tracer(target.pid, symbols)))
+                    try:
+                        tracers.append(stack.enter_context(Tracer(target.pid, symbols)))
+                    except TracerError as refusal:
+                        refusals.append(str(refusal))
         for target in targets:
             target.send_signal(signal.SIGUSR1)
         assert [target.wait(60) for target in targets] == [0] * len(targets)
         for tracer in tracers:
             check_is_big_malloc(tracer.stop())
+    served = min(effort.sessions_per_user, MAX_SESSIONS_PER_USER)
+    assert len(tracers) == served * len(users)
+    assert all("busy" in refusal and "end some of them" in refusal for refusal in refusals)
     await_end_of_sessions(service)
 
 

@@ -312,6 +312,13 @@ static __always_inline void count_free_from_before(struct session *now)
 		count(FREES_FROM_BEFORE);
 }
 
+/* The allocator's own call of free: a thread that ends gives back what it kept of freed blocks. */
+static __always_inline int is_from_inside(struct pt_regs *ctx, struct session *now)
+{
+	u64 caller = 0;
+	return !read_return_address(ctx, PT_REGS_SP(ctx), &caller) && is_in_allocator(now, caller);
+}
+
 static __always_inline void commit_old_block(struct session *now, struct call *call)
 {
 	if (call->has_old_block)
@@ -481,7 +488,7 @@ int on_free(struct pt_regs *ctx)
 		call->freed_address = 0; /* free() called by operator delete, which was seen */
 		return 0;
 	}
-	if (now->state == OPEN)
+	if (now->state == OPEN && !is_from_inside(ctx, now))
 		count_free_from_before(now);
 	return 0;
 }

@@ -198,6 +198,7 @@ static __always_inline int step(struct registers *at, struct stack_copy *copy, s
 	at->fp = fp;
 	at->pc = STRIP_SIGNATURE(return_address);
 	at->sp = cfa;
+	stack->ending = IS_TOO_DEEP;
 	return 0;
 }
 
