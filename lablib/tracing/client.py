@@ -222,14 +222,19 @@ def run_memleak(
 
 def connect() -> socket.socket:
     """Return a connection to the service, or raise `TracerError` if none of this version runs."""
-    status = read_status()
-    if status["fingerprint"] != protocol.service_fingerprint():
-        raise TracerError(
-            f"the tracer service that runs is of another version ({status['fingerprint']}, "
-            f"this is {protocol.service_fingerprint()})",
-            "run: ./lab tracer stop && ./lab tracer start",
-        )
-    return _open_connection()
+    connection = _open_connection()
+    try:
+        status, _ = _ask(connection, operation="status")
+        if status["fingerprint"] != protocol.service_fingerprint():
+            raise TracerError(
+                f"the tracer service that runs is of another version ({status['fingerprint']}, "
+                f"this is {protocol.service_fingerprint()})",
+                "run: ./lab tracer stop && ./lab tracer start",
+            )
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def read_status() -> dict[str, Any]:

@@ -159,10 +159,12 @@ def serve_connection(
 ) -> None:
     """Serve one client from its first request to its last; errors go to the client as records."""
     try:
-        message = protocol.receive(connection, max_payload_bytes=protocol.MAX_UNWIND_BYTES)
-        if message is None:
-            return
-        _serve_request(connection, message, caller_uid, owner_uid, program)
+        limit = protocol.MAX_UNWIND_BYTES
+        while message := protocol.receive(connection, max_payload_bytes=limit):
+            if message[0].get("operation") != "status":
+                _serve_request(connection, message, caller_uid, owner_uid, program)
+                return
+            protocol.send(connection, _describe_service(owner_uid))
     except LabError as error:
         _send_error(connection, error)
 
@@ -176,9 +178,7 @@ def _serve_request(
 ) -> None:
     request, payload = message
     operation = request.get("operation")
-    if operation == "status":
-        protocol.send(connection, _describe_service(owner_uid))
-    elif operation == "stop_service":
+    if operation == "stop_service":
         _require_owner(caller_uid, owner_uid, "stop the tracer service")
         os.kill(os.getppid(), signal.SIGTERM)
         protocol.send(connection, {})
