@@ -81,6 +81,10 @@ def watch_command(command: Sequence[str], watch: Watch, console: Console) -> Wat
         ):
             # Two can't draw on one terminal: a line now and then must do.
             lines = Console(stderr=True, force_terminal=False, highlight=False, markup=False)
+            if program.is_late:
+                lines.print(
+                    "Its libraries' code began before it could be held: that part is missing."
+                )
             program.release()
             _sample(tracer, watch, lines, "")
             traces, nameless = tracer.traces, tuple(symbols.modules_without_lines())

@@ -1,5 +1,6 @@
 """The project's files agree with each other."""
 
+import importlib
 import json
 import re
 import subprocess
@@ -9,6 +10,8 @@ from pathlib import Path
 import nbformat
 import pytest
 import yaml
+
+import benchmarks
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -74,6 +77,13 @@ def test_notebooks_are_stored_without_outputs_and_with_one_title(path):
     assert all(not cell.outputs and cell.execution_count is None for cell in code)
     text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     assert len(re.findall(r"^# ", text, re.MULTILINE)) == 1
+
+
+@pytest.mark.parametrize("name", benchmarks.NAMES)
+def test_each_benchmark_can_be_run_and_has_its_page(name):
+    assert callable(importlib.import_module(f"benchmarks.{name}").main)
+    assert f"benchmarks/{name}.md" in (ROOT / "README.md").read_text()
+    assert (ROOT / "benchmarks" / f"{name}.md").exists()
 
 
 @pytest.mark.parametrize(
