@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import socket
 import struct
 from pathlib import Path
@@ -60,12 +61,23 @@ class Target:
         """Return whether this very process, not another with its number, has not ended."""
         return not select.select([self._pidfd], [], [], 0)[0]
 
-    def list_threads(self) -> list[int]:
-        """Return the ids of its threads; none once it has ended."""
-        try:
-            return [int(name) for name in os.listdir(f"/proc/{self.pid}/task")]
-        except OSError:
-            return []
+    def list_living_threads(self) -> list[int]:
+        """Return the ids of its threads that run and are not about to end.
+
+        Where the whole process ends, by exit or by a signal, each of its threads has SIGKILL
+        pending until it is gone.
+        """
+        found = []
+        for folder in Path(f"/proc/{self.pid}/task").glob("*"):
+            try:
+                status = (folder / "status").read_text(errors="replace")
+            except OSError:
+                continue  # it has ended meanwhile
+            fields = dict(line.split(":", 1) for line in status.split("\n") if ":" in line)
+            is_ending = int(fields["SigPnd"], 16) >> (signal.SIGKILL - 1) & 1
+            if fields["State"].split()[0] not in "ZX" and not is_ending:
+                found.append(int(folder.name))
+        return found
 
     def close(self) -> None:
         """Let go of the process; it runs on."""

@@ -234,13 +234,11 @@ class HeapSession:
         """
         if self._probed_thread != self._target.pid or not self._program.read_fate()[1]:
             return
-        for thread in self._target.list_threads():
-            if thread != self._target.pid and self._target.is_running():
-                self._has_lost_leader = True
-                self._probed_thread = thread
-                with contextlib.suppress(TracerError):  # that thread may end, too
-                    self._program.attach(self._allocators, thread)
-                return
+        for thread in self._target.list_living_threads()[:1]:
+            self._has_lost_leader = True
+            self._probed_thread = thread
+            with contextlib.suppress(TracerError):  # that thread may end, too
+                self._program.attach(self._allocators, thread)
 
 
 def choose_max_blocks(pid: int) -> int:
