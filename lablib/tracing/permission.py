@@ -61,8 +61,8 @@ class Target:
         """Return whether this very process, not another with its number, has not ended."""
         return not select.select([self._pidfd], [], [], 0)[0]
 
-    def list_living_threads(self) -> list[int]:
-        """Return the ids of its threads that run and are not about to end.
+    def list_other_threads(self) -> list[int]:
+        """Return the ids of its threads that run and are not about to end, but for the first.
 
         Where the whole process ends, by exit or by a signal, each of its threads has SIGKILL
         pending until it is gone.
@@ -75,7 +75,7 @@ class Target:
                 continue  # it has ended meanwhile
             fields = dict(line.split(":", 1) for line in status.split("\n") if ":" in line)
             is_ending = int(fields["SigPnd"], 16) >> (signal.SIGKILL - 1) & 1
-            if fields["State"].split()[0] not in "ZX" and not is_ending:
+            if int(folder.name) != self.pid and not is_ending:
                 found.append(int(folder.name))
         return found
 

@@ -234,7 +234,7 @@ class HeapSession:
         """
         if self._probed_thread != self._target.pid or not self._program.read_fate()[1]:
             return
-        for thread in self._target.list_living_threads()[:1]:
+        for thread in self._target.list_other_threads()[:1]:
             self._has_lost_leader = True
             self._probed_thread = thread
             with contextlib.suppress(TracerError):  # that thread may end, too
