@@ -18,6 +18,7 @@ from xml.etree import ElementTree
 
 import psutil
 
+from benchmarks.pause import PAUSE, WAITING
 from lablib.errors import LabError, ToolMissingError
 from lablib.privilege import root_prefix
 from lablib.release import RELEASE_SIGNAL, wait_until_held
@@ -34,21 +35,15 @@ HOLD = "LAB_HOLD"
 _END_SIGNAL_BIT = 1 << 11  # SIGUSR2 in the masks of /proc/PID/status: held at its end
 _CHECKOUT = str(Path(__file__).resolve().parents[1])
 
-# memleak sleeps until its report is due. Here it waits for a line instead, so that it reports when
-# the program has done its work, and says so when its probes are in.
-_PAUSE = """
-import sys, time
+# What the tracer service puts where bcc looks, for a memleak that is started here.
+_MOUNTS = """
+import sys
 sys.path.insert(0, sys.argv.pop(1))
 from lablib.tracing.kernel import enter_private_mounts
 del sys.path[0]
 enter_private_mounts()
-def pause(_):
-    print("WAITING", flush=True)
-    if not sys.stdin.readline():
-        raise KeyboardInterrupt
-time.sleep = pause
 """
-_WAITING = "WAITING\n"
+_SCRIPT = _MOUNTS + PAUSE + memleak.BOOTSTRAP
 
 # In its combined mode memleak (bcc 0.26) ends in a mistake before it has printed a number.
 _MISTAKE = '"\\n\\t\\t".join(trace.decode())'
@@ -213,7 +208,7 @@ def _attach_memleak(
         [
             *root_prefix("memleak"),
             *("env", f"BCC_DEBUGINFO_ROOT={debug_root or '/usr/lib/debug'}"),
-            *(SYSTEM_PYTHON, "-I", "-B", "-c", _PAUSE + memleak.BOOTSTRAP, _CHECKOUT, tool),
+            *(SYSTEM_PYTHON, "-I", "-B", "-c", _SCRIPT, _CHECKOUT, tool),
             *("-p", str(pid), "-o", "0", "-T", "1000000", *options, "3600", "1"),
         ],
         stdin=subprocess.PIPE,
@@ -226,7 +221,7 @@ def _attach_memleak(
     try:
         said: list[str] = []
         for line in process.stdout:
-            if line == _WAITING:
+            if line == WAITING:
                 break
             said.append(line)
         else:

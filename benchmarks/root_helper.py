@@ -18,22 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.empty_probes import EmptyProbes
+from benchmarks.pause import PAUSE, WAITING
 from lablib.errors import LabError, ToolMissingError, TracerError
 from lablib.tracing import memleak
 from lablib.tracing.kernel import enter_private_mounts
 
-# memleak sleeps between its reports. Here it waits for a line instead, so that it reports when it
-# is asked to, and says when it waits: its probes are in, or its report is out. The end of its input
-# is its Ctrl-C.
-_PAUSE = """
-import sys, time
-def pause(_):
-    print("WAITING", flush=True)
-    if not sys.stdin.readline():
-        raise KeyboardInterrupt
-time.sleep = pause
-"""
-_WAITING = "WAITING\n"
 _FOREVER_S = "3600"
 
 
@@ -47,7 +36,7 @@ class Memleak:
             raise ToolMissingError(
                 "bcc's memleak is not installed", "run: sudo apt-get install bpfcc-tools"
             )
-        script = _PAUSE + memleak.BOOTSTRAP
+        script = PAUSE + memleak.BOOTSTRAP
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-c", script, tool, "-p", str(pid), _FOREVER_S],
             stdin=subprocess.PIPE,
@@ -73,7 +62,7 @@ class Memleak:
         assert self._process.stdout is not None
         lines: list[str] = []
         for line in self._process.stdout:
-            if line == _WAITING:
+            if line == WAITING:
                 return "".join(lines)
             lines.append(line)
         raise TracerError(f"bcc's memleak ended: {''.join(lines)[-200:].strip()}")

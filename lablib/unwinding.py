@@ -7,7 +7,7 @@ and holds from its address up to the next row's:
     bits 63..32   the address, relative to the load base (the page of the lowest PT_LOAD)
     bits 31..16   the offset of the CFA from its register, in words of 8 bytes
     bits 15..8    the slot of the caller's rbp: it is saved at CFA - 8 * slot; 0: it is still in rbp
-    bits 7..0     the kind of the row, one of `ROW_KINDS`
+    bits 7..0     the kind of the row, one of those below (`enum rule` of stack.bpf.c)
 
 The CFA (canonical frame address) is the stack pointer before the call; the return address lies at
 CFA - 8. To find the rule of a call, look up the byte before its return address: a call that never
@@ -39,8 +39,6 @@ ROW_RBP = 2
 """The CFA is rbp plus the offset."""
 ROW_END = 3
 """The outermost function: it has no caller."""
-ROW_KINDS = {"NONE": ROW_NONE, "RSP": ROW_RSP, "RBP": ROW_RBP, "END": ROW_END}
-"""The kinds by name, as the program in the kernel gets them."""
 
 _WORD_BYTES = 8
 _PAGE_BYTES = 4096

@@ -69,7 +69,7 @@ class Tracer(AbstractContextManager["Tracer"]):
     def __init__(
         self, pid: int, symbolizer: Symbolizer, options: TraceOptions = _DEFAULT_OPTIONS
     ) -> None:
-        """Attach to process `pid`; its heap is counted from now on.
+        """Attach to process `pid`; its heap is counted from now on, or as `options` say.
 
         Raises `TargetError` when the process is gone or not yours, `TracerError` when the service
         does not run or can't attach.

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from lablib.errors import LabError
+from lablib.records import USAGE_KINDS
 from lablib.symbols import parse_mappings
 from lablib.system import parse_vmstat_line
 from lablib.tracing import program, protocol, session
@@ -97,6 +98,7 @@ def test_counters_and_row_layout_are_those_of_the_kernel_side():
     assert read_enum("mapping_kind") == session.EVENT_KINDS
     classes = tuple(name.removesuffix("_mapping") for name in read_enum("mapping_class"))
     assert classes == protocol.MAPPING_CLASSES
+    assert ("heap", *classes) == USAGE_KINDS
     source = (PROGRAMS_DIR / "stack.bpf.c").read_text()
     row = re.search(r"struct stack \{(.*?)u64 frames", source, re.DOTALL)[1]
     assert tuple(re.findall(r"u64 (\w+);", row)) == protocol.STACK_FIELDS

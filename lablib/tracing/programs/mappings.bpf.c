@@ -19,7 +19,7 @@ struct mapping_event_key {
 	u64 thread;
 };
 
-/* Unpacked by mapping_events.py's EVENT. */
+/* Read by session.py, whose EVENT_KINDS are `kind`. */
 struct mapping_event {
 	u64 kind;
 	u64 process;

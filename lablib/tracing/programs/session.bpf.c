@@ -38,7 +38,7 @@ struct span {
 	u64 end;
 };
 
-/* Written by the service; SESSION_FIELDS in program.py packs it. */
+/* Written by the service; program.py's Session packs it. */
 struct session {
 	u32 state;
 	u32 target; /* process id, in the service's pid namespace */
