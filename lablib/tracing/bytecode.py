@@ -132,7 +132,7 @@ def find_reason(log: str) -> str:
     It is the last one but for the statistics.
     """
     lines = [line.strip() for line in log.splitlines()]
-    said = [line for line in lines if line and not line.startswith(("processed ", "verification "))]
+    said = [line for line in lines if line and not line.startswith("processed ")]
     return said[-1] if said else ""
 
 

@@ -92,13 +92,13 @@ def _compile(request: dict[str, Any]) -> dict[str, Any]:
         }
     try:
         program = bcc.BPF(text=request["source"].encode(), cflags=request["flags"])
-        descriptors = {name: program[name].map_fd for name in request["maps"]}
-        code = {name: program.dump_func(name) for name in request["functions"]}
     except Exception as error:  # bcc raises bare Exception
         return {
             "error": f"this kernel did not take the tracer's program ({error})",
             "fix": "see ./lab doctor",
         }
+    code = {name: program.dump_func(name) for name in request["functions"]}
+    descriptors = {name: program[name].map_fd for name in request["maps"]}
     names = {descriptor: name for name, descriptor in descriptors.items()}
     shapes = {name: read_map_shape(descriptor) for name, descriptor in descriptors.items()}
     return {

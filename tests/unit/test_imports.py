@@ -92,4 +92,4 @@ def test_the_service_needs_nothing_from_pypi_but_what_the_distribution_has():
                         pending.append(path)
                 elif module.split(".")[0] not in sys.stdlib_module_names:
                     foreign.add(module.split(".")[0])
-    assert foreign == {"bcc", "capstone"}
+    assert foreign == {"bcc"}
