@@ -23,6 +23,7 @@ RANKS = {
             "tracing",
             "launcher",
             "startup",
+            "steering",
         ],
         3,
     ),
