@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 from contextlib import AbstractContextManager
+from pathlib import Path
 
 from lablib.errors import AppError
 from lablib.records import AppFiles
@@ -16,6 +17,19 @@ from lablib.release import limit_app
 
 TIMEOUT_S = 20.0
 """How long an app may take for an answer."""
+
+_SHARED_MEMORY = Path("/dev/shm")
+_SEGMENT_PREFIX = f"memory-leak-lab-{os.getuid()}-"
+
+
+def list_segments() -> list[Path]:
+    """Return this user's shared memory segments that the app `sharing` made, as files, sorted."""
+    return sorted(_SHARED_MEMORY.glob(f"{_SEGMENT_PREFIX}*"))
+
+
+def segment_path(name: str) -> Path:
+    """Return where the segment is that `sharing` makes for `shm_create NAME`."""
+    return _SHARED_MEMORY / f"{_SEGMENT_PREFIX}{name}"
 
 
 class SteeredApp(AbstractContextManager["SteeredApp"]):

@@ -74,19 +74,17 @@ static __attribute__((format(printf, 1, 2))) void add_to_answer(const char *form
 		leaky_fail("an answer is too long");
 }
 
+/* A command that was refused has no numbers to give. */
 static void answer(const char *name, uint64_t value)
 {
-	add_to_answer(" %s %" PRIu64, name, value);
-}
-
-static void answer_signed(const char *name, int64_t value)
-{
-	add_to_answer(" %s %" PRId64, name, value);
+	if (!commands.is_refused)
+		add_to_answer(" %s %" PRIu64, name, value);
 }
 
 static void answer_address(const char *name, const volatile void *address)
 {
-	add_to_answer(" %s %#" PRIxPTR, name, (uintptr_t)address);
+	if (!commands.is_refused)
+		add_to_answer(" %s %#" PRIxPTR, name, (uintptr_t)address);
 }
 
 /* Answers with an error instead; the first one counts. */
@@ -268,25 +266,13 @@ static void run_commands(const struct command *table)
 	}
 }
 
-static void greet(const char *name, const struct command *table)
-{
-	refuse("%s takes these commands, a line each; the end of its input (Ctrl-D) ends it:\n",
-		name);
-	for (; table->name; table++) {
-		add_to_answer(" ");
-		add_usage(table);
-		add_to_answer("\n");
-	}
-	write_fully(commands.answer, strlen(commands.answer));
-}
-
 /*
- * Takes the options, and lets someone at a terminal know what there is, or a program that it is up.
+ * Takes the options.
  *
  * Huge pages are turned off for the process: where the kernel gives them to everybody (Debian does)
  * the first write to a page would bring 512 of them, and the lesson is about one.
  */
-static void start_commands(int argc, char **argv, const struct command *table)
+static void start_commands(int argc, char **argv)
 {
 	char *end = NULL;
 	unsigned long lifetime_s = 0;
@@ -303,12 +289,24 @@ static void start_commands(int argc, char **argv, const struct command *table)
 		alarm((unsigned)lifetime_s);
 	if (prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0))
 		leaky_fail("turning huge pages off");
+}
+
+/* Lets someone at a terminal know what there is, or a program that the app is up; then serves. */
+static void serve_commands(const char *name, const struct command *table)
+{
 	if (isatty(STDIN_FILENO)) {
-		greet(argv[0], table);
+		add_to_answer("%s takes these commands, a line each; Ctrl-D ends it:\n", name);
+		for (const struct command *command = table; command->name; command++) {
+			add_to_answer(" ");
+			add_usage(command);
+			add_to_answer("\n");
+		}
+		write_fully(commands.answer, strlen(commands.answer));
 	} else {
 		answer("pid", (uint64_t)getpid());
 		send_answer();
 	}
+	run_commands(table);
 }
 
 #endif

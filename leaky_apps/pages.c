@@ -151,9 +151,9 @@ static const struct command table[] = {
  */
 int main(int argc, char **argv)
 {
-	start_commands(argc, argv, table);
+	start_commands(argc, argv);
 	if (!mallopt(M_MMAP_THRESHOLD, 128 * 1024))
 		leaky_fail("mallopt");
-	run_commands(table);
+	serve_commands(argv[0], table);
 	return 0;
 }
