@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
-import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -17,14 +15,12 @@ from typing import BinaryIO
 
 from lablib.errors import AppError, ToolMissingError
 from lablib.records import AppFiles
-from lablib.release import LIFETIME_S, MEMORY_CAP_BYTES, RELEASE_SIGNAL, wait_until_held
+from lablib.release import RELEASE_SIGNAL, limit_app, wait_until_held
 
 APPS_DIR = Path(__file__).resolve().parents[1] / "leaky_apps"
 BUILD_DIR = APPS_DIR / "build"
 DEBUG_DIR = BUILD_DIR / "debug"
 """The apps' debug files, by build-id: what a release keeps back when it ships stripped files."""
-
-_LAUNCHER = Path(__file__).with_name("launcher.py")
 
 
 def list_apps() -> list[str]:
@@ -87,12 +83,7 @@ class LocalApp(AbstractContextManager["LocalApp"]):
         self.app = app
         self._output: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115  closed by close()
         self._process = subprocess.Popen(
-            [
-                *(sys.executable, "-I", "-S", "-B", str(_LAUNCHER)),
-                *(str(MEMORY_CAP_BYTES), str(LIFETIME_S), str(os.getpid()), str(app.executable)),
-                *("--rate", str(rate), "--terms", str(terms), "--wait"),
-                *("--lifetime", str(LIFETIME_S)),
-            ],
+            limit_app(app.executable, "--rate", str(rate), "--terms", str(terms), "--wait"),
             stdin=subprocess.DEVNULL,
             stdout=self._output,
             stderr=subprocess.STDOUT,

@@ -12,20 +12,22 @@ from lablib.apps import BUILD_DIR
 from lablib.containers import remove_leftovers
 from lablib.engine import find_engine, stop_own_engine
 from lablib.errors import DockerError, LabError, TracerError
+from lablib.steering import list_segments
 from lablib.tracing import client
 
 STOP_TIMEOUT_S = 10.0
 
 
 def clean_up() -> list[str]:
-    """Stop and remove this user's apps, containers, images, engine and tracer service.
+    """Stop and remove this user's apps and their shared memory, containers, images, engine, tracer.
 
     Returns a line for each thing removed. An engine that is not the lab's own runs on. Every step
     is taken even if another fails; the first failure is raised at the end.
     """
     removed: list[str] = []
     failures: list[LabError] = []
-    for step in (_end_apps, _remove_from_engine, _stop_service, _stop_engine):
+    steps = (_end_apps, _remove_segments, _remove_from_engine, _stop_service, _stop_engine)
+    for step in steps:
         try:
             removed += step()
         except LabError as error:
@@ -61,6 +63,13 @@ def _end_apps() -> list[str]:
                 process.kill()
     psutil.wait_procs([process for process, _ in ours], timeout=STOP_TIMEOUT_S)
     return [f"process {process.pid} ({executable})" for process, executable in ours]
+
+
+def _remove_segments() -> list[str]:
+    segments = list_segments()
+    for segment in segments:
+        segment.unlink(missing_ok=True)
+    return [f"shared memory {segment}" for segment in segments]
 
 
 def _stop_service() -> list[str]:

@@ -6,7 +6,9 @@ With `--wait` an app catches SIGUSR1 and waits for it. The kernel shows the caug
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -20,6 +22,21 @@ LIFETIME_S = 3600
 
 RELEASE_SIGNAL = signal.SIGUSR1
 TIMEOUT_S = 10.0
+
+_LAUNCHER = Path(__file__).with_name("launcher.py")
+
+
+def limit_app(executable: Path, *options: str) -> list[str]:
+    """Return the command that starts an app as a child of this process, within its limits.
+
+    It has the memory cap and the lifetime from above, a process group of its own, and is killed
+    when the thread that started it ends.
+    """
+    return [
+        *(sys.executable, "-I", "-S", "-B", str(_LAUNCHER)),
+        *(str(MEMORY_CAP_BYTES), str(LIFETIME_S), str(os.getpid())),
+        *(str(executable), *options, "--lifetime", str(LIFETIME_S)),
+    ]
 
 
 def wait_until_held(pid: int) -> None:

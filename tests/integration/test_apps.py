@@ -1,14 +1,22 @@
 """The leaky apps print what they should, keep their rate, and stay within their cap."""
 
+import json
 import subprocess
 import time
 
 import psutil
 import pytest
 
-from lablib.apps import LocalApp, build_app, list_apps
+from lablib.apps import APPS_DIR, LocalApp, build_app, list_apps
 from lablib.errors import AppError
 from lablib.release import MEMORY_CAP_BYTES
+
+STEERED = [
+    name
+    for name in list_apps()
+    if json.loads((APPS_DIR / f"{name}.json").read_text()).get("is_steered")
+]
+PACED = sorted(set(list_apps()) - set(STEERED))
 
 
 def fibonacci(count):
@@ -34,7 +42,7 @@ def test_one_term_a_second_is_the_default():
         assert process.stdout.read().split(b"\n")[:-1] == [b"2th => 1", b"3th => 2", b"4th => 3"]
 
 
-@pytest.mark.parametrize("name", list_apps())
+@pytest.mark.parametrize("name", PACED)
 def test_every_app_waits_for_its_release_and_keeps_its_terms(name):
     with LocalApp(build_app(name), rate=0, terms=10) as app:
         time.sleep(0.2)
@@ -45,7 +53,9 @@ def test_every_app_waits_for_its_release_and_keeps_its_terms(name):
 
 
 @pytest.mark.parametrize("name", list_apps())
-@pytest.mark.parametrize("options", [["--rate", "x"], ["--terms", "-1"], ["extra"], ["--none"]])
+@pytest.mark.parametrize(
+    "options", [["--rate", "x"], ["--terms", "-1"], ["extra"], ["--none"], ["--lifetime", "x"]]
+)
 def test_bad_options_are_refused(name, options):
     ran = subprocess.run([build_app(name).executable, *options], capture_output=True, timeout=10)
     assert ran.returncode == 2
@@ -57,6 +67,14 @@ def test_a_lifetime_ends_the_program():
         [build_app("fib_leak").executable, "--lifetime", "1"], capture_output=True, timeout=10
     )
     assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize("name", STEERED)
+def test_a_steered_app_ends_with_its_input_or_its_lifetime(name):
+    program = build_app(name).executable
+    assert subprocess.run([program], stdin=subprocess.DEVNULL, timeout=10).returncode == 0
+    with subprocess.Popen([program, "--lifetime", "1"], stdin=subprocess.PIPE) as process:
+        assert process.wait(10) == 0
 
 
 def test_a_leak_without_end_stops_at_its_cap():

@@ -24,6 +24,7 @@ RANKS = {
             "launcher",
             "proc",
             "startup",
+            "steering",
         ],
         3,
     ),
