@@ -193,20 +193,11 @@ SET_UP = """
 import ipywidgets as widgets
 from lablib.learning import predict
 
-def press(value):
-    field, button = fields.pop(0), buttons.pop(0)
-    field.value = value
-    button.click()
+made = []
+widgets.Widget.on_widget_constructed(made.append)
 
-fields, buttons = [], []
-
-def note(widget):
-    if isinstance(widget, widgets.Button):
-        buttons.append(widget)
-    elif isinstance(widget, (widgets.Text, widgets.IntSlider, widgets.RadioButtons)):
-        fields.append(widget)
-
-widgets.Widget.on_widget_constructed(note)
+def all_of(kind):
+    return [widget for widget in made if isinstance(widget, kind)]
 """
 ASK = [
     "pages = predict('Pages of `malloc` <b>?', unit='pages')",
@@ -214,19 +205,26 @@ ASK = [
     "where = predict('Where?', choices=['In <heap>', 'On the stack'])",
     "never = predict('Never answered?', unit='s')",
 ]
+ANSWER = """
+all_of(widgets.Text)[0].value = "500"
+all_of(widgets.IntSlider)[0].value = 8192
+heap, stack = all_of(widgets.RadioButtons)
+heap.value = "In <heap>"
+stack.value = "On the stack"
+assert heap.value is None
+for button in all_of(widgets.Button):
+    button.click()
+assert [button.disabled for button in all_of(widgets.Button)] == [True, True, True, False]
+"""
 COMPARE = "pages.compare(512); rate.compare(8192); where.compare('In <heap>'); never.compare(2.5)"
 
 
 @pytest.fixture(scope="module")
 def saved():
     """A notebook in which a reader was asked four questions and answered three by their buttons."""
-    cells = [
-        SET_UP,
-        *ASK,
-        "press('500'); press(8192); press('On the stack'); buttons[0].click()",
-        COMPARE,
-    ]
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    sources = [SET_UP, *ASK, ANSWER, COMPARE]
+    cells = [nbformat.v4.new_code_cell(source) for source in sources]
+    notebook = nbformat.v4.new_notebook(cells=cells)
     NotebookClient(notebook, timeout=60, kernel_name="python3").execute()
     return notebook
 
