@@ -1,0 +1,327 @@
+"""Predictions: made and kept before an experiment, and shown beside its result.
+
+Whoever has committed to a number looks at the result in another way than whoever is told it. So a
+button keeps the prediction, and then it can't be changed. What is kept, and the comparison, is
+plain HTML and text: it stays when the notebook is saved and opened again, and when it is exported.
+
+Checks of understanding need no library. In a notebook's text a question is followed by a
+`<details>` for each choice: its summary is the choice, and in it stands why that is right
+("Yes. ...") or what is wrong about it. So they work before any cell has run, by mouse and by
+keyboard, in an exported page too, and no cell above them gives the answers away.
+tests/unit/test_checks.py holds their form.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ipywidgets as widgets
+from IPython.display import display
+
+from lablib.errors import LabError
+from lablib.wording import amount_of
+
+CLOSE = 0.1
+"""How far a prediction may be from the result, as a share of the result, to be called close."""
+
+_NUMBER = re.compile(
+    r"[-+]?((\d{1,3}(,\d{3})+|\d+)(\.\d*)?|\.\d+)(e[-+]?\d+)?(?![\d.,])", re.IGNORECASE
+)
+_BYTE_UNIT = re.compile(r"([kmgt])(i?)b\b", re.IGNORECASE)
+# By itself a radio button's text has the height of one line, however long it is.
+_WRAP_CHOICES = """<style>
+.lab-choices label { height: auto; line-height: 1.4; white-space: normal; }
+.lab-choices label:has(input) { position: relative; padding-left: 1.7em; }
+.lab-choices label input { position: absolute; left: 0; top: 0; height: 1.4em; }
+</style>"""
+_SLIDER_STEPS = 100
+_NONE_KEPT = "No prediction was kept."
+
+
+def predict(
+    question: str,
+    unit: str = "",
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: Sequence[str] = (),
+) -> Prediction:
+    """Show a question with a field for the answer and a button that keeps it; return the answer.
+
+    The answer is a number in `unit` (in the plural: "pages", "bytes / s"), typed in, or set by a
+    slider where `low` and `high` are given; or one of `choices`. In the question, text between
+    backquotes is set as code. Nothing waits: a cell that runs before the reader has answered finds
+    no prediction, and `Prediction.compare` then says so.
+    """
+    if (low is None) != (high is None) or (low is not None and choices):
+        raise ValueError("give low and high, or choices, or none of them")
+    prediction = Prediction(question, unit, tuple(choices))
+    display(_Static(f"<p><strong>{_set_code(question)}</strong></p>", question))
+    _Form(prediction, _make_field(prediction, low, high)).show()
+    return prediction
+
+
+class Prediction:
+    """A question that the reader answers before the result is known; made by `predict`."""
+
+    def __init__(self, question: str, unit: str = "", choices: tuple[str, ...] = ()) -> None:
+        self.question = question
+        self.unit = unit
+        self.choices = choices
+        self.value: float | str | None = None
+        """What the reader keeps: a number in `unit` or one of `choices`; None until then."""
+        self.on_kept: Callable[[], None] = lambda: None
+        """Is called when a value has been kept."""
+
+    def keep(self, answer: float | str) -> None:
+        """Commit to an answer: a number, a text such as "1,024" or "2 MiB", or one of the choices.
+
+        The button calls it; where a page shows no buttons, the reader does. Raises `LabError` for
+        what is no answer, and when one is kept already.
+        """
+        if self.value is not None:
+            raise LabError(
+                f"a prediction is kept already: {self.describe(self.value)}",
+                "run the cell with the question again to make another",
+            )
+        self.value = self._read(answer)
+        self.on_kept()
+
+    def compare(self, actual: float | str, tolerance: float = CLOSE) -> None:
+        """Show the prediction beside the result, and `judge`'s sentence below."""
+        said = "none was kept" if self.value is None else self.describe(self.value)
+        result, sentence = self.describe(self._read(actual)), self.judge(actual, tolerance)
+        display(_set_side_by_side(self.question, said, result, sentence))
+
+    def judge(self, actual: float | str, tolerance: float = CLOSE) -> str:
+        """Return in a sentence how far the prediction is from the result.
+
+        `actual` is a number in the prediction's unit, or one of its choices. A number that differs
+        by at most `tolerance`, a share of the result, is called close. Raises `LabError` where
+        `actual` is neither.
+        """
+        actual = self._read(actual)
+        result = self.describe(actual)
+        if self.value is None:
+            return f"{_NONE_KEPT} The result is {result}."
+        if isinstance(self.value, str) or isinstance(actual, str):
+            return "You were right." if self.value == actual else "You expected something else."
+        said = self.describe(self.value)
+        if said == result:
+            return f"You said {said}, and that is right."
+        distance = self._describe_distance(self.value, actual)
+        is_close = abs(self.value - actual) <= tolerance * abs(actual)
+        return f"You said {said}; it was {result}: {'close, ' if is_close else ''}{distance}."
+
+    def describe(self, answer: float | str) -> str:
+        """Return an answer in words: a number with its unit, or a choice in quotes."""
+        return f"“{answer}”" if isinstance(answer, str) else amount_of(answer, self.unit)
+
+    def _describe_distance(self, said: float, actual: float) -> str:
+        if said * actual <= 0:
+            return f"{amount_of(abs(said - actual), self.unit)} too {_side_of(said, actual)}"
+        ratio = said / actual
+        if ratio >= 2:
+            return f"your prediction is {_times(ratio)} the result"
+        if ratio <= 0.5:
+            return f"the result is {_times(1 / ratio)} your prediction"
+        percent = 100 * abs(ratio - 1)
+        share = f"{percent:.0f} %" if percent >= 1 else "less than 1 %"
+        return f"{share} too {_side_of(said, actual)}"
+
+    def _read(self, answer: float | str) -> float | str:
+        if self.choices:
+            if answer not in self.choices:
+                options = "; ".join(map(self.describe, self.choices))
+                raise LabError(f"{answer!r} is not one of the choices", f"choose from {options}")
+            return answer
+        number = parse_number(answer, self.unit) if isinstance(answer, str) else answer
+        if not math.isfinite(number):
+            raise LabError(f"{answer} is not a number that can be compared")
+        return number
+
+
+def _side_of(said: float, actual: float) -> str:
+    return "low" if said < actual else "high"
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:,.0f} times" if ratio == int(ratio) else f"about {ratio:,.1f} times"
+
+
+def parse_number(text: str, unit: str = "") -> float:
+    """Return the number that a reader has typed, in `unit`; the unit may be repeated behind it.
+
+    Commas stand between thousands only. Where the unit is bytes, "KiB" is 1,024 of them and "kB"
+    is 1,000, and so on to "TiB" and "TB". Raises `LabError` for anything else.
+    """
+    typed = text.strip()
+    number = _NUMBER.match(typed)
+    if number is None or not _is_unit(rest := typed[number.end() :].strip(), unit):
+        example = f"512 {unit}".strip()
+        raise LabError(f"“{typed}” is not understood", f"write a number, such as {example} or 0.5")
+    value = float(number[0].replace(",", "")) * _scale_of(rest)
+    return int(value) if value.is_integer() else value
+
+
+def _is_unit(text: str, unit: str) -> bool:
+    if unit.startswith("bytes") and (scaled := _BYTE_UNIT.match(text)):
+        return text[scaled.end() :].strip() in ("", unit.removeprefix("bytes").strip())
+    return text in ("", unit) or amount_of(1, unit) == f"1 {text}"
+
+
+def _scale_of(unit: str) -> int:
+    scaled = _BYTE_UNIT.match(unit)
+    return (1024 if scaled[2] else 1000) ** ("kmgt".index(scaled[1].lower()) + 1) if scaled else 1
+
+
+@dataclass(frozen=True, repr=False)
+class _Static:
+    """An output without a widget: nothing in it is lost when the kernel is gone."""
+
+    html: str
+    text: str
+
+    def _repr_html_(self) -> str:
+        return self.html
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def _set_side_by_side(question: str, said: str, result: str, sentence: str) -> _Static:
+    columns = {"Your prediction": said, "The result": result}
+    head, body = (
+        "".join(f'<{tag} style="text-align: left">{html.escape(text)}</{tag}>' for text in row)
+        for tag, row in (("th", columns), ("td", columns.values()))
+    )
+    return _Static(
+        f"<p><strong>{_set_code(question)}</strong></p>"
+        f"<table><thead><tr>{head}</tr></thead><tbody><tr>{body}</tr></tbody></table>"
+        f"<p>{html.escape(sentence)}</p>",
+        f"{question}\nYour prediction: {said}\nThe result: {result}\n{sentence}",
+    )
+
+
+def _set_code(text: str) -> str:
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text))
+
+
+class _Form:
+    """A field and the button that keeps its value; once kept, a text takes their place."""
+
+    def __init__(self, prediction: Prediction, field: Any) -> None:
+        self._prediction = prediction
+        self._field = field
+        self._button = widgets.Button(
+            description="Keep my prediction", layout=widgets.Layout(width="max-content")
+        )
+        self._button.on_click(self._keep)
+        self._message = widgets.HTML()
+        style = widgets.HTML(_WRAP_CHOICES, layout=widgets.Layout(display="none"))
+        self._box = widgets.VBox([style, field, self._button, self._message])
+        self._place: Any = None
+
+    def show(self) -> None:
+        """Display the form, until an answer is kept."""
+        self._prediction.on_kept = self._lock
+        self._place = display(self, display_id=True)
+
+    def _keep(self, _: Any) -> None:
+        try:
+            self._prediction.keep(self._field.value if self._field.value is not None else "")
+        except LabError as error:
+            self._message.value = f'<p role="alert">{html.escape(str(error))}</p>'
+
+    def _lock(self) -> None:
+        # A page that was loaded anew shows the widget, but gets no updates of the place.
+        self._field.disabled = self._button.disabled = True
+        kept = _describe_state(self._prediction)
+        self._message.value = kept.html
+        if self._place is not None:
+            self._place.update(kept)
+
+    def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
+        bundle = dict(self._box._repr_mimebundle_(**options))
+        state = _describe_state(self._prediction)
+        return {**bundle, "text/plain": state.text, "text/html": state.html}
+
+    def __repr__(self) -> str:
+        return _describe_state(self._prediction).text
+
+
+def _describe_state(prediction: Prediction) -> _Static:
+    """Return what a page without widgets shows in the form's place."""
+    if prediction.value is None:
+        said = _NONE_KEPT
+    else:
+        said = f"Your prediction: {prediction.describe(prediction.value)}."
+    items = "".join(f"<li>{html.escape(choice)}</li>" for choice in prediction.choices)
+    lines = [*(f"- {choice}" for choice in prediction.choices), said]
+    return _Static(
+        (f"<ul>{items}</ul>" if items else "") + f"<p>{html.escape(said)}</p>", "\n".join(lines)
+    )
+
+
+def _make_field(prediction: Prediction, low: float | None, high: float | None) -> Any:
+    label = f"Your prediction ({prediction.unit}):" if prediction.unit else "Your prediction:"
+    options: dict[str, Any] = {
+        "description": label,
+        "style": {"description_width": "initial"},
+        "layout": widgets.Layout(width="max-content", max_width="100%"),
+    }
+    if prediction.choices:
+        return _Choices(prediction.choices, label)
+    if low is None or high is None:
+        return widgets.Text(placeholder="a number", **options)
+    options["layout"].width = "min(100%, 40em)"
+    is_whole = isinstance(low, int) and isinstance(high, int)
+    slider = widgets.IntSlider if is_whole else widgets.FloatSlider
+    step = (high - low) / _SLIDER_STEPS
+    return slider(
+        min=low,
+        max=high,
+        value=round((low + high) / 2) if is_whole else (low + high) / 2,
+        step=max(1, round(step)) if is_whole else step,
+        **options,
+    )
+
+
+class _Choices(widgets.VBox):  # type: ignore[misc]
+    """Radio buttons, each a group of its own: JupyterLab takes the arrow keys that move in one."""
+
+    def __init__(self, choices: Sequence[str], label: str) -> None:
+        layout = widgets.Layout(width="auto", max_width="100%")
+        self._buttons = [
+            widgets.RadioButtons(options=[choice], value=None, layout=layout) for choice in choices
+        ]
+        for button in self._buttons:
+            button.observe(self._deselect_others, "value")
+        super().__init__([widgets.Label(label), *self._buttons])
+        self.add_class("lab-choices")
+
+    @property
+    def value(self) -> str | None:
+        """The choice that is selected."""
+        return next((button.value for button in self._buttons if button.value is not None), None)
+
+    @property
+    def disabled(self) -> bool:
+        """Whether nothing can be selected any more."""
+        return all(button.disabled for button in self._buttons)
+
+    @disabled.setter
+    def disabled(self, is_disabled: bool) -> None:
+        for button in self._buttons:
+            button.disabled = is_disabled
+
+    def _deselect_others(self, change: dict[str, Any]) -> None:
+        if change["new"] is not None:
+            for button in self._buttons:
+                if button is not change["owner"]:
+                    button.value = None
