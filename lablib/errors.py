@@ -4,6 +4,7 @@ The tree:
 
     LabError                     anything that the lab can't do; `fix` says what to do about it
     ├── TargetError              the process to trace: gone, not yours, not traceable
+    ├── ProcessError             reading a process in /proc: gone, or not permitted
     ├── TracerError              the tracer service: not running, another version, refused
     ├── AppError                 building or running one of the lab's programs
     ├── DockerError              the Docker engine, an image or a container
@@ -32,6 +33,10 @@ class LabError(Exception):
 
 class TargetError(LabError):
     """The process to trace is gone, belongs to somebody else, or can't be traced."""
+
+
+class ProcessError(LabError):
+    """A process's files in /proc can't be read: it is gone, or belongs to somebody else."""
 
 
 class TracerError(LabError):

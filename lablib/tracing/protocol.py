@@ -106,7 +106,8 @@ def socket_path() -> Path:
 def service_fingerprint() -> str:
     """Return 12 hex digits that change whenever the tracer's code does (Python and C)."""
     digest = hashlib.sha256()
-    base = [_TRACING_DIR.parent / "errors.py", _TRACING_DIR.parent / "records.py"]
+    package = _TRACING_DIR.parent
+    base = [package / "errors.py", *(package / "records").glob("*.py")]
     tracing = [*_TRACING_DIR.glob("*.py"), *_TRACING_DIR.glob("programs/*.c")]
     for path in sorted(base + tracing):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())

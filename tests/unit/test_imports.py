@@ -49,7 +49,8 @@ def read_imports(path: Path) -> set[str]:
 
 
 def test_every_module_has_a_rank():
-    modules = {path.stem for path in PACKAGE.glob("*.py")} | {"tracing"}
+    modules = {path.stem for path in PACKAGE.glob("*.py")}
+    modules |= {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
     assert modules - {"__init__"} == set(RANKS) - {""}
 
 
@@ -87,9 +88,9 @@ def test_the_service_needs_nothing_from_pypi_but_what_the_distribution_has():
                 modules = [alias.name for alias in node.names]
             for module in filter(None, modules):
                 if module.startswith("lablib"):
-                    path = module.replace("lablib", "", 1).lstrip(".").replace(".", "/") + ".py"
-                    if (PACKAGE / path).is_file():
-                        pending.append(path)
+                    path = module.replace("lablib", "", 1).lstrip(".").replace(".", "/")
+                    files = (f"{path}.py", f"{path}/__init__.py")
+                    pending += [file for file in files if path and (PACKAGE / file).is_file()]
                 elif module.split(".")[0] not in sys.stdlib_module_names:
                     foreign.add(module.split(".")[0])
     assert foreign == {"bcc", "capstone"}

@@ -1,13 +1,11 @@
-"""The facts that every other module speaks: frozen records, with the unit in each name."""
+"""The heap of a process over time, by call stack, and what to ask of a tracer."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 
 @dataclass(frozen=True)
@@ -189,48 +187,6 @@ class UnwindTables:
 
 
 @dataclass(frozen=True)
-class AppFiles:
-    """One of the leaky apps, built: its program, its source and the truth about it.
-
-    `truth` is the JSON beside the source: `is_leak`, and under `leaks` function, file, line,
-    bytes_per_term and blocks_per_term of each.
-    """
-
-    name: str
-    executable: Path
-    source: Path
-    truth: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class VmstatSample:
-    """One line of procps' vmstat, in bytes and seconds.
-
-    `elapsed_s` counts from the start of the sampling. `rss_bytes` is the resident set of the
-    process that was watched beside it, None without one or after its end.
-    """
-
-    elapsed_s: float
-    runnable: int
-    blocked: int
-    swapped_bytes: int
-    free_bytes: int
-    buffer_bytes: int
-    cache_bytes: int
-    swap_in_bytes_per_s: int
-    swap_out_bytes_per_s: int
-    blocks_in_per_s: int
-    blocks_out_per_s: int
-    interrupts_per_s: int
-    context_switches_per_s: int
-    user_percent: int
-    system_percent: int
-    idle_percent: int
-    wait_percent: int
-    rss_bytes: int | None = None
-
-
-@dataclass(frozen=True)
 class MemleakStack:
     """One stack of bcc's memleak report: outstanding allocations, as that tool counts them.
 
@@ -249,54 +205,3 @@ class MemleakReport:
     command: str
     output: str
     stacks: tuple[MemleakStack, ...]
-
-
-@dataclass(frozen=True)
-class StackVerdict:
-    """What the evidence says about one call stack, and the evidence.
-
-    `kind` is one of leaking, growing, plateau, churn, clean, undecided. `growth_bytes_per_s` is a
-    robust slope over the snapshots, `growth_error_bytes_per_s` the half width of its 95 % interval.
-    """
-
-    kind: str
-    sentence: str
-    usage: StackUsage
-    growth_bytes_per_s: float
-    growth_error_bytes_per_s: float
-
-
-@dataclass(frozen=True)
-class ProcessVerdict:
-    """What the evidence says about a process; `stacks` are sorted by live bytes, largest first.
-
-    `kind` is the gravest kind among its stacks.
-    """
-
-    kind: str
-    sentence: str
-    stacks: tuple[StackVerdict, ...]
-
-
-@dataclass(frozen=True)
-class FixVerdict:
-    """Whether a fix is proven by two runs: one of the program as it was, one of it fixed.
-
-    `kind` is fixed, not_fixed or undecided.
-    """
-
-    kind: str
-    sentence: str
-
-
-@dataclass(frozen=True)
-class Capability:
-    """Something that this machine can or can't do, found by trying it.
-
-    `reason` says what was tried and seen, `fix` the command that mends it, "" where it works.
-    """
-
-    name: str
-    works: bool
-    reason: str
-    fix: str = ""

@@ -1,0 +1,88 @@
+"""The facts that every other module speaks: frozen records, with the unit in each name.
+
+Only the standard library is needed: the tracer service runs this in the system's Python.
+"""
+
+from __future__ import annotations
+
+from lablib.records.heap import (
+    USAGE_KINDS,
+    Frame,
+    HeapSnapshot,
+    HeapTrace,
+    MemleakReport,
+    MemleakStack,
+    StackUsage,
+    Target,
+    TraceEvents,
+    TraceOptions,
+    UnwindTables,
+)
+from lablib.records.machine import (
+    AppFiles,
+    Capability,
+    VmstatSample,
+)
+from lablib.records.memory import (
+    MEMORY_CALLS,
+    MemoryCall,
+    MemoryTrace,
+    PageFault,
+)
+from lablib.records.process import (
+    CHUNK_STATES,
+    EXCLUSIVE,
+    FILE_OR_SHARED,
+    PRESENT,
+    SEGMENT_KINDS,
+    SWAPPED,
+    AddressSpace,
+    Chunk,
+    HeapMap,
+    ProcessSizes,
+    ResidentPages,
+    Segment,
+    Vma,
+)
+from lablib.records.verdicts import (
+    FixVerdict,
+    ProcessVerdict,
+    StackVerdict,
+)
+
+__all__ = [
+    "CHUNK_STATES",
+    "EXCLUSIVE",
+    "FILE_OR_SHARED",
+    "MEMORY_CALLS",
+    "PRESENT",
+    "SEGMENT_KINDS",
+    "SWAPPED",
+    "USAGE_KINDS",
+    "AddressSpace",
+    "AppFiles",
+    "Capability",
+    "Chunk",
+    "FixVerdict",
+    "Frame",
+    "HeapMap",
+    "HeapSnapshot",
+    "HeapTrace",
+    "MemleakReport",
+    "MemleakStack",
+    "MemoryCall",
+    "MemoryTrace",
+    "PageFault",
+    "ProcessSizes",
+    "ProcessVerdict",
+    "ResidentPages",
+    "Segment",
+    "StackUsage",
+    "StackVerdict",
+    "Target",
+    "TraceEvents",
+    "TraceOptions",
+    "UnwindTables",
+    "Vma",
+    "VmstatSample",
+]
