@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar, cast
 
 Record = TypeVar("Record")
 Source: TypeAlias = "Iterable[Record] | Callable[[], Iterable[Record] | Record] | Record"
@@ -31,7 +31,7 @@ def open_source(
     if callable(source):
         given = source()
         if not isinstance(given, Iterable):
-            return poll(source, given, interval_s, stopping)
+            return poll(cast(Callable[[], Record], source), given, interval_s, stopping)
         source = given
     if isinstance(source, Sequence):
         return replay(source, interval_s, stopping)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -276,7 +277,7 @@ def _label_rows(
     labels.set_ylim(rows.get_ylim())
     for line, top in zip(lines, tops, strict=True):
         if isinstance(line, Region):
-            middle = {"y": top + 0.5, "va": "center", "fontsize": 9.5}
+            middle: dict[str, Any] = {"y": top + 0.5, "va": "center", "fontsize": 9.5}
             labels.text(0.62, s=_word_label(line), ha="right", **middle)
             labels.text(0.98, s=f"{line.start:#x}", ha="right", family="monospace", **middle)
             rows.annotate(

@@ -22,6 +22,7 @@ RANKS = {
             "recording",
             "tracing",
             "launcher",
+            "proc",
             "startup",
         ],
         3,

@@ -1,0 +1,99 @@
+"""From VMAs to segments: the claims on each VMA, and what a VMA is that nobody claims."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from lablib.proc.claims import (
+    ARENA,
+    EXEC,
+    LINKER,
+    NAMED_ARENA,
+    NAMED_STACKS,
+    PTHREAD,
+    Claim,
+    Facts,
+    base_name,
+    find_claims,
+)
+from lablib.records import Segment, Vma
+
+MMAP = "the program or a library, by mmap"
+
+# The beginning of the name that the kernel shows -> kind and owner; the first that fits.
+_BY_NAME = (
+    ("[heap]", "heap", "malloc, by brk"),
+    ("[stack]", "stack", EXEC),
+    ("[vdso]", "vdso", EXEC),
+    ("[vvar", "kernel", EXEC),
+    ("[vsyscall]", "kernel", "the kernel, in every process"),
+    *((name, "thread_stack", PTHREAD) for name in NAMED_STACKS),
+    (NAMED_ARENA, "arena", ARENA),
+    ("[anon: glibc: malloc", "anonymous", "malloc, by mmap"),
+    ("[anon: glibc: loader", "anonymous", LINKER),
+    ("[anon:", "anonymous", MMAP),
+    ("[anon_shmem:", "shared", MMAP),
+    ("[", "kernel", "the kernel"),
+    ("anon_inode:", "kernel", MMAP),
+    ("/SYSV", "shared", "the program, by shmat"),
+)
+_SHARED_WITHOUT_A_DISK = ("/dev/zero", "/dev/shm/", "/memfd:")
+
+
+def make_segments(vmas: Sequence[Vma], facts: Facts) -> tuple[Segment, ...]:
+    """Return the segments by address: each byte of each VMA is in exactly one."""
+    claims = find_claims(vmas, facts)
+    found: list[Segment] = []
+    first = 0
+    for vma in vmas:
+        while first < len(claims) and claims[first].end <= vma.start:
+            first += 1
+        last = first
+        while last < len(claims) and claims[last].start < vma.end:
+            last += 1
+        found += _split(vma, claims[first:last], facts)
+    return tuple(found)
+
+
+def _split(vma: Vma, claims: Sequence[Claim], facts: Facts) -> Iterator[Segment]:
+    end = vma.start
+    for claim in claims:
+        start = max(claim.start, end)
+        if end < start:
+            yield _make_segment(vma, Claim(end, start, *_classify(vma, facts)))
+        end = min(claim.end, vma.end)
+        if start < end:
+            yield _make_segment(vma, claim._replace(start=start, end=end))
+    if end < vma.end:
+        yield _make_segment(vma, Claim(end, vma.end, *_classify(vma, facts)))
+
+
+def _make_segment(vma: Vma, claim: Claim) -> Segment:
+    kind, owner = claim.kind, claim.owner
+    if kind == "data" and "w" not in vma.permissions:
+        kind, owner = "read_only", f"{EXEC}, and read-only since the program was linked"
+    elif vma.permissions[:3] == "---" and kind in ("library", "loader"):
+        kind = "reserved"
+    return Segment(
+        claim.start, claim.end, kind, owner, vma, claim.name, claim.section, claim.is_inferred
+    )
+
+
+def _classify(vma: Vma, facts: Facts) -> tuple[str, str, str]:
+    """Return kind, owner and name of a VMA, or of what is left of it when all claims are served."""
+    path = vma.path
+    can_be_touched = vma.permissions[:3] != "---"
+    if not path or (path.startswith("/dev/zero") and vma.permissions[3] == "p"):
+        return ("anonymous" if can_be_touched else "reserved"), MMAP, ""
+    for beginning, kind, owner in _BY_NAME:
+        if path.startswith(beginning):
+            is_reserved = kind in ("anonymous", "arena") and not can_be_touched
+            return ("reserved" if is_reserved else kind), owner, ""
+    if path in facts.unread_code:
+        kind, owner = ("text", EXEC) if path == facts.program else ("library", LINKER)
+    elif vma.permissions[3] == "s" and path.startswith(_SHARED_WITHOUT_A_DISK):
+        return "shared", MMAP, "" if path.startswith("/dev/zero") else base_name(path)
+    else:
+        is_gap = not can_be_touched and path in facts.images
+        kind, owner = "file", LINKER if is_gap else MMAP
+    return (kind if can_be_touched else "reserved"), owner, base_name(path)
