@@ -25,6 +25,7 @@ from lablib.wording import count_of, format_size
 MAX_ROWS = 26
 MIN_GAP_BYTES = 1 << 24
 SMALLEST_BYTES = 1 << 10
+PAGE_BYTES = 4096
 STRIP_COLOR = "#EEEEEE"
 
 _ROW_INCHES = 0.235
@@ -73,7 +74,7 @@ def plot_address_space(
     _connect(strip, labels, lines, tops)
     figure.suptitle(
         title
-        or f"Process {space.pid} ({space.command}): {format_size(space.size_bytes)} mapped,"
+        or f"Process {space.pid} ({name_program(space)}): {format_size(space.size_bytes)} mapped,"
         f" {format_size(space.rss_bytes)} of it resident",
         fontsize=14,
     )
@@ -130,6 +131,11 @@ def name_segment(segment: Segment) -> str:
     return f"{label} {segment.name}" if names_file else label
 
 
+def name_program(space: AddressSpace) -> str:
+    """Return the program of a process, without its folder and its arguments."""
+    return space.command.split(" ", 1)[0].rsplit("/", 1)[-1]
+
+
 def describe_space(space: AddressSpace) -> str:
     """Return in words what an address space holds, low addresses first, with its numbers."""
     regions = _merge(
@@ -140,7 +146,7 @@ def describe_space(space: AddressSpace) -> str:
         for region in regions
     ]
     return (
-        f"Process {space.pid} ({space.command}) has {format_size(space.size_bytes)} mapped of"
+        f"Process {space.pid} ({name_program(space)}) has {format_size(space.size_bytes)} mapped of"
         f" {format_size(find_span(space))}, {format_size(space.rss_bytes)} of it resident, in"
         f" {count_of(len(space.segments), 'region')}. From low addresses to high: "
         + ", ".join(parts)
@@ -155,13 +161,18 @@ def _shorten(regions: list[Region]) -> list[Region]:
 
 
 def _merge(regions: Sequence[Region], by_name: bool) -> list[Region]:
-    """Return regions with neighbours as one: those of a file, or all libraries and files."""
+    """Return regions with neighbours as one: those of one name, or all libraries and files.
+
+    What is left of a file's last page is left out.
+    """
     merged: list[Region] = []
     for region in regions:
+        if region.kind == "padding":
+            continue
         before = merged[-1] if merged else None
-        if before and region.start == before.end and _belong_together(before, region, by_name):
+        if before and _belong_together(before, region, by_name):
             parts = before.part_count + region.part_count
-            label = region.label if by_name else f"{count_of(parts, 'part')} of libraries and files"
+            label = region.label if by_name else "libraries and files"
             merged[-1] = replace(
                 before,
                 end=region.end,
@@ -177,9 +188,9 @@ def _merge(regions: Sequence[Region], by_name: bool) -> list[Region]:
 
 
 def _belong_together(one: Region, other: Region, by_name: bool) -> bool:
-    if by_name:
-        return one.label == other.label and one.kind in ("library", "loader", "padding", "vdso")
-    return {one.kind, other.kind} <= {"library", "file", "padding"}
+    if other.start - one.end >= PAGE_BYTES:
+        return False
+    return one.label == other.label if by_name else {one.kind, other.kind} <= {"library", "file"}
 
 
 Gap = int
