@@ -27,13 +27,9 @@ def amount_of(number: float, unit: str) -> str:
     number = int(number) if number == int(number) else float(number)
     digits = _digits_of(number)
     words = f"{digits} {_singular_of(unit) if digits == '1' else unit}".rstrip()
-    if re.match(r"bytes\b", unit) and abs(number) >= _BINARY_STEP:
-        return f"{words} ({_in_binary_unit(number)}{unit.removeprefix('bytes')})"
+    if re.match(r"bytes\b", unit) and abs(number) >= 1024:
+        return f"{words} ({format_size(number)}{unit.removeprefix('bytes')})"
     return words
-
-
-_BINARY_STEP = 1024
-_BINARY_UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 
 def _digits_of(number: float) -> str:
@@ -48,10 +44,14 @@ def _singular_of(unit: str) -> str:
     return re.sub(r"(ss)es\b|(\w\w)s\b", r"\1\2", unit, count=1)
 
 
-def _in_binary_unit(size_bytes: float) -> str:
-    size = size_bytes / _BINARY_STEP
-    steps = 0
-    while abs(size) >= _BINARY_STEP and steps + 1 < len(_BINARY_UNITS):
-        size /= _BINARY_STEP
-        steps += 1
-    return f"{size:,.1f} {_BINARY_UNITS[steps]}".replace(".0 ", " ")
+def format_size(size_bytes: float) -> str:
+    """Return bytes in the largest binary unit that leaves at least 1: "16 bytes", "132 KiB".
+
+    At most one digit follows the point, and none where it would be a zero.
+    """
+    if abs(size_bytes) < 1024:
+        return count_of(round(size_bytes), "byte")
+    units = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+    fits = (n for n in range(1, len(units)) if abs(size_bytes) / 1024**n < 1023.95)
+    power = next(fits, len(units))
+    return f"{size_bytes / 1024**power:,.1f}".removesuffix(".0") + f" {units[power - 1]}"

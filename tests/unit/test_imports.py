@@ -29,7 +29,7 @@ RANKS = {
         3,
     ),
     **dict.fromkeys(["plots", "study", "report", "flame", "live", "windows"], 4),
-    **dict.fromkeys(["doctor", "demo", "workbook", "cleanup", "watching", "learning"], 5),
+    **dict.fromkeys(["panels", "doctor", "demo", "workbook", "cleanup", "watching", "learning"], 5),
     "cli_trace": 6,
     "cli": 7,
     "__main__": 8,

@@ -1,0 +1,10 @@
+"""Live widgets for the notebooks: controls, and views that move, on records from any source.
+
+Every panel runs the same on a recording, says so, and leaves a picture when it ends.
+"""
+
+from __future__ import annotations
+
+from lablib.panels.sizes import SizesPanel
+
+__all__ = ["SizesPanel"]

@@ -1,0 +1,101 @@
+"""The sizes of a process as moving lines: promised (VmSize) against paid (RSS, PSS)."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+
+import bqplot
+import ipywidgets as widgets
+import numpy as np
+from matplotlib.figure import Figure
+
+from lablib.panels.base import Panel
+from lablib.panels.sources import Source
+from lablib.plots import MIB, plot_sizes
+from lablib.plots.palette import SIZE_STYLES
+from lablib.plots.process import SIZE_READERS
+from lablib.records import ProcessSizes
+
+POINTS_SHOWN = 300
+
+_DASHES = {"-": "solid", "--": "dashed", ":": "dotted"}
+_MARKERS = {"o": "circle", "D": "diamond", "^": "triangle-up"}
+
+
+class SizesPanel(Panel[ProcessSizes]):
+    """A live chart of VmSize, RSS and PSS in MiB over the last 300 samples.
+
+    `source` gives `ProcessSizes`: `lambda: sample_sizes(pid, 0.2)`, or those of a recording.
+    """
+
+    def __init__(
+        self,
+        source: Source[ProcessSizes],
+        title: str = "Promised (VmSize) and paid (RSS, PSS)",
+        interval_s: float = 0.2,
+        recorded_on: str = "",
+        points: int = POINTS_SHOWN,
+    ) -> None:
+        self.samples: deque[ProcessSizes] = deque(maxlen=points)
+        self._times: deque[float] = deque(maxlen=points)
+        self._sizes: dict[str, deque[float]] = {name: deque(maxlen=points) for name in SIZE_STYLES}
+        self.scales = {"x": bqplot.LinearScale(), "y": bqplot.LinearScale(min=0)}
+        self.lines = {name: self._make_line(name) for name in SIZE_STYLES}
+        super().__init__(source, self._make_view(), title, interval_s, recorded_on)
+
+    def _make_line(self, name: str) -> bqplot.Lines:
+        style = SIZE_STYLES[name]
+        return bqplot.Lines(
+            x=[],
+            y=[],
+            scales=self.scales,
+            colors=[style.color],
+            line_style=_DASHES[style.dashes],
+            stroke_width=3,
+            labels=[name],
+            display_legend=True,
+        )
+
+    def _make_view(self) -> widgets.DOMWidget:
+        axes = [
+            bqplot.Axis(scale=self.scales["x"], label="time (s)", grid_lines="none"),
+            bqplot.Axis(
+                scale=self.scales["y"],
+                label="size (MiB)",
+                orientation="vertical",
+                label_offset="4em",
+                grid_color="#dddddd",
+            ),
+        ]
+        return bqplot.Figure(
+            marks=list(self.lines.values()),
+            axes=axes,
+            legend_location="top-left",
+            fig_margin={"top": 10, "bottom": 45, "left": 75, "right": 20},
+            layout=widgets.Layout(width="100%", height="360px"),
+        )
+
+    def _clear(self) -> None:
+        self.samples.clear()
+        self._times.clear()
+        for values in self._sizes.values():
+            values.clear()
+
+    def _draw(self, record: ProcessSizes) -> str:
+        self.samples.append(record)
+        self._times.append(record.elapsed_s)
+        times = np.array(self._times)
+        words = []
+        for name, read in SIZE_READERS.items():
+            size_bytes = read(record)
+            size = math.nan if size_bytes is None else size_bytes / MIB
+            self._sizes[name].append(size)
+            with self.lines[name].hold_sync():
+                self.lines[name].x, self.lines[name].y = times, np.array(self._sizes[name])
+            shown = "not known" if size_bytes is None else f"{size:,.1f} MiB"
+            words.append(f"{name} <b>{shown}</b>")
+        return " &emsp; ".join(words)
+
+    def _plot(self) -> tuple[Figure, str] | None:
+        return plot_sizes(list(self.samples), self.title) if self.samples else None

@@ -1,0 +1,25 @@
+"""Records to matplotlib figures: what stays on the page, with units and a description in words.
+
+Each `plot_` function returns the figure and a sentence or two that say what it shows, with its
+numbers, for those who can't see it.
+"""
+
+from __future__ import annotations
+
+from lablib.plots.address_space import plot_address_space
+from lablib.plots.faults import plot_faults
+from lablib.plots.heap import plot_heap_map, plot_live_bytes
+from lablib.plots.machine import plot_vmstat
+from lablib.plots.parts import MIB
+from lablib.plots.process import plot_resident_pages, plot_sizes
+
+__all__ = [
+    "MIB",
+    "plot_address_space",
+    "plot_faults",
+    "plot_heap_map",
+    "plot_live_bytes",
+    "plot_resident_pages",
+    "plot_sizes",
+    "plot_vmstat",
+]

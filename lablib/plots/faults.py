@@ -1,0 +1,91 @@
+"""Page faults: which page was touched first when, and by what."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from lablib.plots.palette import TOUCH_STYLES
+from lablib.plots.parts import make_figure
+from lablib.records import PageFault
+from lablib.wording import count_of
+
+PAGE_BYTES = 4096
+
+
+def plot_faults(
+    faults: Sequence[PageFault],
+    start: int | None = None,
+    end: int | None = None,
+    title: str = "",
+    page_bytes: int = PAGE_BYTES,
+) -> tuple[Figure, str]:
+    """Return a figure of page faults in a range of addresses, and its text description.
+
+    A mark for each page and sort of touch: across when it was first, in seconds since the tracing
+    began, upward which page, counted from `start`. Without a range it is that of the faults.
+    """
+    inside = [
+        fault
+        for fault in faults
+        if (start is None or fault.page_address >= start)
+        and (end is None or fault.page_address < end)
+    ]
+    first = start if start is not None else min((f.page_address for f in inside), default=0)
+    figure = make_figure()
+    axes = figure.subplots()
+    totals: Counter[str] = Counter()
+    for name, style in TOUCH_STYLES.items():
+        some = [fault for fault in inside if name_touch(fault) == name]
+        totals[name] = sum(fault.count for fault in some)
+        if some:
+            axes.plot(
+                [fault.first_elapsed_s for fault in some],
+                [(fault.page_address - first) // page_bytes for fault in some],
+                linestyle="none",
+                color=style.color,
+                marker=style.marker,
+                markersize=8,
+                markerfacecolor=style.color if name == "write" else "white",
+                markeredgewidth=2,
+                label=f"{style.label}: {count_of(totals[name], 'fault')}",
+            )
+    axes.set_xlabel("time of the first touch (s)")
+    axes.set_ylabel(f"page, counted from {first:#x}")
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda page, _: f"{page:,.0f}"))
+    axes.grid(alpha=0.3)
+    if inside:
+        axes.legend(loc="best")
+    axes.set_title(title or f"{count_of(sum(totals.values()), 'page fault')}")
+    return figure, _describe(inside, totals, first)
+
+
+def name_touch(fault: PageFault) -> str:
+    """Return which of `palette.TOUCH_STYLES` a fault is."""
+    if fault.was_present:
+        return "protection"
+    if fault.is_instruction:
+        return "instruction"
+    return "write" if fault.is_write else "read"
+
+
+def _describe(faults: Sequence[PageFault], totals: Counter[str], first: int) -> str:
+    if not faults:
+        return "No page fault was seen there."
+    pages = len({fault.page_address for fault in faults})
+    by_sort = ", ".join(
+        f"{totals[name]:,} by {style.label}"
+        if name != "protection"
+        else f"{totals[name]:,} {style.label}"
+        for name, style in TOUCH_STYLES.items()
+        if totals[name]
+    )
+    by_kernel = sum(fault.count for fault in faults if fault.by_kernel)
+    return (
+        f"{count_of(sum(totals.values()), 'page fault')} on {count_of(pages, 'page')} from"
+        f" {first:#x} on: {by_sort}; {by_kernel:,} of them in a system call."
+    )

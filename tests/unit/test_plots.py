@@ -1,0 +1,235 @@
+"""The figures that stay: what is drawn of records made by hand, and the words beside it."""
+
+import dataclasses
+
+from matplotlib.patches import Rectangle
+from process_records import (
+    HEAP,
+    KIB,
+    MIB,
+    PAGE,
+    make_faults,
+    make_heap_map,
+    make_pages,
+    make_sizes,
+    make_space,
+)
+
+from lablib.plots import (
+    plot_address_space,
+    plot_faults,
+    plot_heap_map,
+    plot_resident_pages,
+    plot_sizes,
+)
+from lablib.plots.address_space import find_span, measure_resident
+from lablib.plots.parts import spread_out
+from lablib.records import Chunk, HeapMap, ResidentPages
+from lablib.wording import format_size
+
+
+def texts_of(figure):
+    return [text.get_text() for axes in figure.axes for text in axes.texts]
+
+
+def patches_named(figure, gid):
+    found = figure.findobj(lambda artist: artist.get_gid() == gid)
+    return [patch for patch in found if isinstance(patch, Rectangle)]
+
+
+def test_sizes_have_a_line_each_in_mib_and_their_names_at_the_end():
+    figure, words = plot_sizes(make_sizes(20))
+    (axes,) = figure.axes
+    assert {line.get_label(): line.get_ydata()[-1] for line in axes.lines} == {
+        "VmSize": 260,
+        "RSS": 40,
+        "PSS": 39,
+    }
+    assert texts_of(figure) == ["VmSize 260.0 MiB", "RSS 40.0 MiB", "PSS 39.0 MiB"]
+    assert axes.get_ylabel() == "size (MiB)"
+    assert axes.get_ylim()[0] == 0
+    assert "In 1.9 s VmSize goes from 4.0 to 260.0 MiB" in words
+
+
+def test_names_at_the_end_are_in_the_order_of_the_lines_and_apart():
+    figure, _ = plot_sizes([dataclasses.replace(s, pss_bytes=s.rss_bytes) for s in make_sizes()])
+    (axes,) = figure.axes
+    heights = [axes.transData.transform((0, text.xy[1]))[1] for text in axes.texts]
+    assert heights[0] > heights[1]
+    assert abs(heights[1] - heights[2]) >= 12
+
+
+def test_a_size_that_is_not_known_has_no_line_and_is_said():
+    figure, words = plot_sizes([dataclasses.replace(s, pss_bytes=None) for s in make_sizes()])
+    assert [line.get_label() for line in figure.axes[0].lines] == ["VmSize", "RSS"]
+    assert "PSS could not be read" in words
+
+
+def test_no_sample_is_said_too():
+    assert plot_sizes([])[1] == "No sample was taken."
+
+
+def test_address_space_has_a_row_for_each_region_from_high_addresses_to_low():
+    figure, words = plot_address_space(make_space())
+    strip, labels, rows = figure.axes
+    names = [text.get_text() for text in labels.texts if not text.get_text().startswith("0x")]
+    assert names[0] == "vdso: code of the kernel"
+    assert names[-2:] == ["program: code", "program: constants"]
+    assert names.index("stack") < names.index("library libc.so.6 (4 parts)") < names.index("heap")
+    assert len(patches_named(figure, "region")) == len(names) == 17
+    assert strip.get_ylim() == (0, 1 << 47)
+    assert rows.get_xscale() == "log"
+    assert "138.4 MiB mapped of 128 TiB, 25.4 MiB of it resident, in 22 regions" in words
+
+
+def test_address_space_writes_what_is_empty_and_how_much_is_resident():
+    figure, words = plot_address_space(make_space())
+    written = texts_of(figure)
+    assert "41.6 TiB not mapped" in written
+    assert "132 KiB, 8 KiB resident" in written
+    assert "64 MiB, 24 MiB resident" in written
+    assert "63.9 MiB, none resident" in written
+    assert "heap 132 KiB (8 KiB resident)" in words
+    assert words.index("program: code") < words.index("heap") < words.index("stack 132 KiB")
+
+
+def test_bars_are_filled_as_far_as_they_are_resident():
+    figure, _ = plot_address_space(make_space(heap_bytes=40 * MIB, heap_rss=10 * MIB))
+    ends = {round(patch.get_x() + patch.get_width()) for patch in patches_named(figure, "region")}
+    filled = {
+        round(patch.get_x() + patch.get_width()) for patch in patches_named(figure, "resident")
+    }
+    assert 40 * MIB in ends
+    assert 10 * MIB in filled
+    assert 40 * MIB not in filled
+
+
+def test_pages_tell_a_regions_resident_bytes_better_than_its_mapping():
+    heap = make_space().of_kind("heap")[0]
+    assert measure_resident(heap) == (8 * KIB, True)
+    assert measure_resident(heap, [make_pages(present=5)]) == (20 * KIB, True)
+    elsewhere = make_pages(start=HEAP + PAGE)
+    assert measure_resident(heap, [elsewhere]) == (8 * KIB, True)
+
+
+def test_a_part_of_a_mapping_has_an_upper_bound_only():
+    data, bss = make_space().of_kind("data")[0], make_space().of_kind("bss")[0]
+    assert measure_resident(bss) == (PAGE, False)
+    assert measure_resident(data) == (data.size_bytes, False)
+    one_of_two = ResidentPages(data.vma.start, PAGE, bytes([0, 1]))
+    assert measure_resident(data, [one_of_two]) == (0, True)
+    assert measure_resident(bss, [one_of_two]) == (PAGE, True)
+    figure, _ = plot_address_space(make_space())
+    assert "7.9 KiB, up to 4 KiB resident" in texts_of(figure)
+
+
+def test_many_libraries_share_a_row_so_that_the_figure_stays_readable():
+    space = make_space()
+    library = space.of_kind("library")[0]
+    many = [
+        dataclasses.replace(
+            library,
+            start=0x7000_0000_0000 + i * 0x1000,
+            end=0x7000_0000_0000 + (i + 1) * 0x1000,
+            name=f"lib{i}.so",
+        )
+        for i in range(60)
+    ]
+    segments = tuple(sorted((*space.segments, *many), key=lambda segment: segment.start))
+    figure, _ = plot_address_space(dataclasses.replace(space, segments=segments))
+    assert "libraries and files (60 parts)" in texts_of(figure)
+    assert figure.get_size_inches()[1] < 9
+
+
+def test_the_span_grows_with_the_machines_addresses():
+    space = make_space()
+    assert find_span(space) == 1 << 47
+    high = dataclasses.replace(space.of_kind("stack")[0], start=1 << 47, end=(1 << 47) + PAGE)
+    assert find_span(dataclasses.replace(space, segments=(high,))) == 1 << 48
+
+
+def test_heap_map_draws_every_block_and_its_key_adds_them_up():
+    heap_map = make_heap_map()
+    figure, words = plot_heap_map(heap_map)
+    (axes,) = figure.axes
+    drawn = sum(
+        path.vertices[:, 0].max() - path.vertices[:, 0].min()
+        for bars in axes.collections
+        for path in bars.get_paths()
+    )
+    assert drawn == 132 * KIB
+    assert axes.get_xlim() == (0, PAGE)
+    assert axes.get_ylim() == (33, 0)
+    key = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert key == [
+        "used: 45.4 KiB",
+        "freed, cached: 2.1 KiB",
+        "free: 2.1 KiB",
+        "top: 82.5 KiB",
+    ]
+    assert "49 blocks of 45.4 KiB used; 4 blocks of 2.1 KiB freed, cached" in words
+
+
+def test_a_line_of_a_large_heap_stands_for_several_pages():
+    end = HEAP + 100 * MIB
+    figure, _ = plot_heap_map(HeapMap(HEAP, end, (Chunk(HEAP, 100 * MIB, "used"),)))
+    (axes,) = figure.axes
+    assert axes.get_xlim()[1] == 4 * MIB
+    assert axes.get_ylim()[0] <= 40
+
+
+def test_resident_pages_have_a_cell_each_that_says_what_it_is():
+    figure, words = plot_resident_pages(make_pages(present=8, total=33))
+    (axes,) = figure.axes
+    cells = {bars.get_gid(): len(bars.get_paths()) for bars in axes.collections}
+    assert cells == {"private": 7, "file": 1, "absent": 24, "swapped": 1}
+    assert "32 KiB is in memory: 7 in memory, anonymous, 1 in memory, of a file or shared" in words
+
+
+def test_many_pages_share_cells():
+    pages = ResidentPages(HEAP, PAGE, bytes([1] * 8192 + [0] * 8192))
+    figure, words = plot_resident_pages(pages)
+    (axes,) = figure.axes
+    cells = {bars.get_gid(): len(bars.get_paths()) for bars in axes.collections}
+    assert cells == {"private": 2048, "absent": 2048}
+    assert "cell of 4 pages" in axes.get_xlabel()
+    assert "8,192 in memory, anonymous" in words
+
+
+def test_faults_are_marked_where_and_when_they_came_by_sort():
+    figure, words = plot_faults(make_faults(), HEAP, HEAP + 33 * PAGE)
+    (axes,) = figure.axes
+    marks = {
+        line.get_marker(): list(zip(line.get_xdata(), line.get_ydata(), strict=True))
+        for line in axes.lines
+    }
+    assert len(marks["o"]) == 10
+    assert marks["s"] == [(1.5, 12), (1.5, 13)]
+    assert marks["X"] == [(2.0, 2)]
+    assert words == (
+        f"15 page faults on 12 pages from {HEAP:#x} on: 10 by write, 2 by read,"
+        " 3 on a page that was there; 2 of them in a system call."
+    )
+
+
+def test_faults_outside_the_range_are_left_out():
+    figure, words = plot_faults(make_faults(), HEAP + PAGE * 12, HEAP + PAGE * 13)
+    assert [len(line.get_xdata()) for line in figure.axes[0].lines] == [1]
+    assert words.startswith("1 page fault on 1 page")
+    assert plot_faults([])[1] == "No page fault was seen there."
+
+
+def test_labels_are_spread_no_further_than_they_must():
+    assert spread_out([1, 50, 90], 10) == [1, 50, 90]
+    low, high = spread_out([50, 52], 10)
+    assert (low, high) == (46, 56)
+    assert [round(at) for at in spread_out([0, 0, 0], 10)] == [-10, 0, 10]
+
+
+def test_sizes_are_worded_in_the_unit_that_fits():
+    assert format_size(1) == "1 byte"
+    assert format_size(1023) == "1,023 bytes"
+    assert format_size(132 * KIB) == "132 KiB"
+    assert format_size(MIB - 1) == "1 MiB"
+    assert format_size(1 << 47) == "128 TiB"
+    assert format_size(int(1.9 * MIB)) == "1.9 MiB"
