@@ -113,7 +113,7 @@ class SteeredApp(AbstractContextManager["SteeredApp"]):
 
     def _write_line(self, command: str, values: tuple[int | str, ...]) -> None:
         words = [command, *map(str, values)]
-        if any(word.split() != [word] for word in words):
+        if any(word.split() != [word] or not word.isprintable() for word in words):
             raise AppError(f"each part of a command is one word: {words}")
         if self._is_closed:
             raise AppError(f"{self.app.name} has been closed", "start it again")

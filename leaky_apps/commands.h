@@ -21,6 +21,7 @@
 #include <ctype.h>
 #include <inttypes.h>
 #include <stdarg.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 
 #include "leaky.h"
@@ -170,6 +171,20 @@ static int take_line(void)
 		if (got > 0)
 			commands.pending_bytes += (size_t)got;
 	}
+}
+
+/*
+ * Gives the pages of a mapping a line of their own in /proc/PID/maps. The kernel makes one mapping
+ * of neighbours that are alike, and what the app has mapped would be added to what a library has.
+ * Pages that stay out of core dumps are not like those of any library. That is their only effect.
+ */
+static void set_apart(volatile void *address, size_t bytes)
+{
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+	uintptr_t first = (uintptr_t)address & ~(page - 1);
+
+	if (madvise((void *)first, (uintptr_t)address + bytes - first, MADV_DONTDUMP))
+		leaky_fail("madvise");
 }
 
 static void add_usage(const struct command *command)

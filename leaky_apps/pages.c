@@ -25,6 +25,7 @@
 #include "touching.h"
 
 #define MOST_BYTES ((uint64_t)1 << 40)
+#define THRESHOLD_BYTES (128 << 10) /* malloc's default */
 
 static struct {
 	char *address;
@@ -33,7 +34,7 @@ static struct {
 
 /*
  * Aligned, so that malloc's own header lies on the page before: no page of the block is touched by
- * the allocator. Above malloc's threshold (128 KiB), the block is a mapping of its own.
+ * the allocator. From malloc's threshold on, the block is a mapping of its own.
  */
 LEAKY_SITE static void reserve(const struct value *given)
 {
@@ -50,6 +51,8 @@ LEAKY_SITE static void reserve(const struct value *given)
 		refuse("malloc: %s", strerror(error));
 		return;
 	}
+	if (pages * size >= THRESHOLD_BYTES)
+		set_apart(address, pages * size);
 	block.address = address;
 	block.pages = pages;
 	answer_address("address", block.address);
@@ -152,7 +155,7 @@ static const struct command table[] = {
 int main(int argc, char **argv)
 {
 	start_commands(argc, argv);
-	if (!mallopt(M_MMAP_THRESHOLD, 128 * 1024))
+	if (!mallopt(M_MMAP_THRESHOLD, THRESHOLD_BYTES))
 		leaky_fail("mallopt");
 	serve_commands(argv[0], table);
 	return 0;

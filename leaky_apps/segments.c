@@ -68,7 +68,10 @@ LEAKY_SITE static volatile char *map_pages(size_t bytes, int sharing)
 {
 	void *address = mmap(NULL, bytes, PROT_READ | PROT_WRITE, sharing | MAP_ANONYMOUS, -1, 0);
 
-	return address == MAP_FAILED ? NULL : address;
+	if (address == MAP_FAILED)
+		return NULL;
+	set_apart(address, bytes);
+	return address;
 }
 
 LEAKY_SITE static void make_thread_objects(void)
@@ -80,15 +83,17 @@ LEAKY_SITE static void make_thread_objects(void)
 	objects.thread_local_variable = &thread_local_variable;
 }
 
+/* In this order: the shared mapping lies between two that the kernel would else make one of. */
 LEAKY_SITE static void make_objects(void)
 {
 	objects.small_block = malloc(1000);
 	objects.large_block = malloc(1 << 20);
-	objects.mapping = map_pages(1 << 16, MAP_PRIVATE);
 	objects.shared_mapping = map_pages(1 << 16, MAP_SHARED);
+	objects.mapping = map_pages(1 << 16, MAP_PRIVATE);
 	if (!start_thread(make_thread_objects, 0) || !objects.small_block || !objects.large_block ||
 		!objects.mapping || !objects.shared_mapping || !objects.thread_block)
 		leaky_fail("making one object in each place");
+	set_apart(objects.large_block, 1 << 20);
 	fill(objects.small_block, 1000);
 	fill(objects.large_block, 1 << 20);
 	fill(objects.mapping, 1 << 16);

@@ -133,6 +133,7 @@ LEAKY_SITE static void map(uint64_t bytes, int sharing, int file)
 		refuse_errno("mmap");
 		return;
 	}
+	set_apart(address, made.bytes);
 	made.address = address;
 	mappings.items[mappings.count++] = made;
 	if (sharing == MAP_SHARED)
