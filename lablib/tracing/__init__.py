@@ -7,6 +7,10 @@ service.py      the root side: one process per connection
 permission.py   who may trace whom
 session.py      one traced process: probes, totals
 probes.py       which library, which instruction
+program.py      the kernel side, as a session sees it
+compiler.py     bcc, in a process that ends with its work
+bytecode.py     compiled functions, and how the kernel takes them
+attach.py       put them on instructions and tracepoints
 kernel.py       headers for bcc, in a mount namespace of the service's own
 maps.py         read a BPF map in one call
 memleak.py      bcc's own tool, run and parsed

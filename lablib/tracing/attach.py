@@ -15,13 +15,16 @@ import platform
 from collections.abc import Sequence
 from pathlib import Path
 
+from lablib.tracing.bytecode import KPROBE, load_code
 from lablib.tracing.maps import bpf
 
 UPROBE_MULTI = 48
 """BPF_TRACE_UPROBE_MULTI of enum bpf_attach_type: a program for such a link is loaded as such."""
 
 ALL_PROCESSES = -1
+_NO_PROCESS = -2
 
+_BPF_RAW_TRACEPOINT_OPEN = 17
 _BPF_LINK_CREATE = 28
 _RETURN = 1  # BPF_F_UPROBE_MULTI_RETURN
 _PERF_EVENT_OPEN = {"x86_64": 298, "aarch64": 241}
@@ -30,6 +33,8 @@ _PERF_FLAG_FD_CLOEXEC = 8
 _PERF_IOC_SET_BPF = 0x40042408
 _PERF_IOC_ENABLE = 0x2400
 _UPROBE_PMU = Path("/sys/bus/event_source/devices/uprobe")
+_RETURN_0 = bytes.fromhex("b700000000000000 9500000000000000")
+"""The shortest program: r0 = 0; exit."""
 _EVENTS_DIRS = (Path("/sys/kernel/tracing/events"), Path("/sys/kernel/debug/tracing/events"))
 
 
@@ -52,6 +57,12 @@ class _LinkAttributes(ctypes.Structure):
     )
 
 
+class _RawTracepointAttributes(ctypes.Structure):
+    """The `raw_tracepoint` member of `union bpf_attr`."""
+
+    _fields_ = (("name", ctypes.c_uint64), ("prog_fd", ctypes.c_uint32))
+
+
 class _PerfEventAttributes(ctypes.Structure):
     """`struct perf_event_attr` as of its fifth version (112 bytes)."""
 
@@ -69,6 +80,30 @@ class _PerfEventAttributes(ctypes.Structure):
         ("probe_offset", ctypes.c_uint64),
         ("rest", ctypes.c_uint64 * 5),
     )
+
+
+def has_uprobe_links() -> bool:
+    """Return whether this kernel has links that are good for the probes of one process.
+
+    Asks for one on a folder, which can't be had: the error tells how far the kernel went. The first
+    kernels with such links did not look at the process's number so early, and ran the program in
+    the process's first thread only.
+    """
+    folder = ctypes.create_string_buffer(b"/")
+    try:
+        program = load_code("try_link", _RETURN_0, KPROBE, UPROBE_MULTI)
+    except OSError:
+        return False
+    try:
+        errors = []
+        for pid in (ALL_PROCESSES, _NO_PROCESS):
+            try:
+                os.close(_create_link(program, folder, [0], False, pid))
+            except OSError as error:
+                errors.append(error.errno)
+    finally:
+        os.close(program)
+    return errors == [errno.EBADF, errno.EINVAL]
 
 
 def attach_uprobes(
@@ -109,6 +144,13 @@ def attach_tracepoint(program_fd: int, event: str) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def attach_raw_tracepoint(program_fd: int, event: str) -> int:
+    """Put a program on a raw tracepoint, for example "sched_process_exec"; raises `OSError`."""
+    name = ctypes.create_string_buffer(event.encode())
+    attributes = _RawTracepointAttributes(ctypes.addressof(name), program_fd)
+    return bpf(_BPF_RAW_TRACEPOINT_OPEN, attributes)
 
 
 def _create_link(

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import functools
 import os
 import platform
 import struct
+from pathlib import Path
 
 # enum bpf_cmd, in the kernel's uapi/linux/bpf.h; the batches since Linux 5.6
 _BPF_MAP_CREATE = 0
@@ -23,6 +25,7 @@ _BPF_MAP_UPDATE_BATCH = 26
 _BPF_SYSCALL = {"x86_64": 321, "aarch64": 280}
 
 _BATCH_ENTRIES = 4096
+_POSSIBLE_PROCESSORS = Path("/sys/devices/system/cpu/possible")
 
 
 class MapShape(ctypes.Structure):
@@ -152,6 +155,20 @@ def read_element(map_fd: int, index: int, value_bytes: int) -> bytes:
         _ElementAttributes(map_fd, 0, ctypes.addressof(key), ctypes.addressof(value)),
     )
     return value.raw
+
+
+def read_per_cpu_element(map_fd: int, index: int) -> tuple[int, ...]:
+    """Return an 8-byte value of a per-processor array, one for each processor; raises `OSError`."""
+    count = _count_possible_processors()
+    return struct.unpack(f"={count}Q", read_element(map_fd, index, 8 * count))
+
+
+@functools.cache
+def _count_possible_processors() -> int:
+    """Return how many processors the kernel keeps values for: also those that are not there."""
+    spans = _POSSIBLE_PROCESSORS.read_text().strip().split(",")
+    edges = ([int(edge) for edge in span.split("-")] for span in spans)
+    return sum(edge[-1] - edge[0] + 1 for edge in edges)
 
 
 def write_element(map_fd: int, index: int, value: bytes) -> None:

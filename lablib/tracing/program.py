@@ -1,13 +1,11 @@
 """The tracer's kernel side: programs/*.bpf.c, compiled once, given maps and probes by each session.
 
-The compiled code refers to its maps by the numbers of file descriptors. The service keeps these
-numbers, on /dev/null; a session, which is a process of its own, puts new maps there before it loads
-the code. So no session waits for the compiler, and none sees another's maps.
+The service has it compiled when it starts. A session, which is a process of its own, makes new maps
+and loads the code with them. So no session waits for the compiler, and none sees another's maps.
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
 import struct
 from collections import defaultdict
@@ -17,19 +15,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lablib.errors import TracerError
-from lablib.tracing.attach import UPROBE_MULTI, attach_tracepoint, attach_uprobes
-from lablib.tracing.footprint import shrink_footprint
+from lablib.tracing.attach import (
+    UPROBE_MULTI,
+    attach_raw_tracepoint,
+    attach_tracepoint,
+    attach_uprobes,
+    has_uprobe_links,
+)
+from lablib.tracing.bytecode import KPROBE, RAW_TRACEPOINT, TRACEPOINT, load_code
+from lablib.tracing.compiler import compile_program
 from lablib.tracing.maps import (
-    create_map,
     read_array,
     read_element,
     read_hash_map,
-    read_map_shape,
+    read_per_cpu_element,
     write_array,
     write_element,
     write_entries,
 )
-from lablib.tracing.probes import Allocator, find_allocators
+from lablib.tracing.probes import Allocator
 from lablib.tracing.protocol import (
     COUNTERS,
     MAX_UNWIND_PAGES,
@@ -88,6 +92,13 @@ TRACEPOINTS = {
     "syscalls:sys_exit_munmap": "on_munmap_exit",
 }
 
+FUNCTIONS = {
+    **dict.fromkeys([*TRACEPOINTS.values(), *FORK_TRACEPOINTS.values()], TRACEPOINT),
+    **dict.fromkeys(UPROBE_PROGRAMS, KPROBE),
+    **dict.fromkeys(RAW_TRACEPOINTS.values(), RAW_TRACEPOINT),
+}
+"""What a heap session loads, with the type of each program; its maps are those that they use."""
+
 _SESSION = struct.Struct(f"=6IQ{2 * MAX_ALLOCATORS}Q")
 _WORD = struct.Struct("=Q")
 _FATE = struct.Struct("=2I")
@@ -130,29 +141,17 @@ class TracerProgram:
     """The compiled programs, and in a session's process the maps and probes made from them."""
 
     def __init__(self) -> None:
-        """Compile; takes about two seconds of one core. Raises `TracerError`."""
-        import bcc  # the distribution's, in the service only
-
+        """Have it compiled; takes about two seconds of one core. Raises `TracerError`."""
         namespace = os.stat("/proc/self/ns/pid")
         flags = [
             f"-DPID_NAMESPACE_DEVICE={namespace.st_dev}",
             f"-DPID_NAMESPACE_INODE={namespace.st_ino}U",
             *(f"-D{name}={value}" for name, value in SIZES.items()),
         ]
-        try:
-            self._bpf = bcc.BPF(text=_read_source(), cflags=flags)
-        except Exception as error:  # bcc raises bare Exception
-            raise TracerError(
-                f"this kernel did not take the tracer's program ({error})",
-                "see ./lab doctor",
-            ) from None
-        self._has_links = self._try_link()
-        shrink_footprint()
-        self._fds = {name: self._bpf[name].map_fd for name in MAPS}
-        self._shapes = {name: read_map_shape(fd) for name, fd in self._fds.items()}
-        with open(os.devnull, "rb") as nothing:
-            for descriptor in self._fds.values():
-                os.dup2(nothing.fileno(), descriptor, inheritable=False)
+        self._compiled = compile_program(_read_source(), flags, FUNCTIONS, MAPS)
+        self._has_links = has_uprobe_links()
+        self._fds: dict[str, int] = {}
+        self._programs: dict[str, int] = {}
 
     def make_maps(self, max_blocks: int, max_stacks: int, pages: int, rows: int) -> None:
         """Give this process, a session's, maps of its own; raises `TracerError`."""
@@ -164,10 +163,7 @@ class TracerProgram:
             "unwind_rows": max(1, rows),
         }
         try:
-            for name, shape in self._shapes.items():
-                created = create_map(shape, sizes.get(name))
-                os.dup2(created, self._fds[name], inheritable=False)
-                os.close(created)
+            self._fds = self._compiled.create_maps(FUNCTIONS, sizes)
         except OSError as error:
             raise TracerError(
                 f"the kernel gave no memory for the tracer's tables ({error.strerror})",
@@ -179,44 +175,20 @@ class TracerProgram:
 
         Raises `TracerError`.
         """
-        tracepoints = {*TRACEPOINTS.values(), *FORK_TRACEPOINTS.values()}
-        kinds = {
-            **dict.fromkeys(sorted(tracepoints), self._bpf.TRACEPOINT),
-            **dict.fromkeys(UPROBE_PROGRAMS, self._bpf.KPROBE),
-            **dict.fromkeys(RAW_TRACEPOINTS.values(), self._bpf.RAW_TRACEPOINT),
-        }
         with ThreadPoolExecutor(2) as pool:
-            list(pool.map(self._load, kinds.keys(), kinds.values()))
+            programs = pool.map(self._load, FUNCTIONS.keys(), FUNCTIONS.values())
+            self._programs = dict(zip(FUNCTIONS, programs, strict=True))
 
     def _load(self, name: str, kind: int) -> int:
-        how = {}
-        if kind == self._bpf.KPROBE and self._has_links:
-            how = {"attach_type": UPROBE_MULTI}
+        attach_type = UPROBE_MULTI if kind == KPROBE and self._has_links else 0
+        code = self._compiled.functions[name].link(self._fds)
         try:
-            return int(self._bpf.load_func(name, kind, **how).fd)
-        except Exception as error:  # bcc raises bare Exception
+            return load_code(name, code, kind, attach_type)
+        except OSError as error:
             raise TracerError(
-                f"this kernel did not take the tracer's program ({error})", "see ./lab doctor"
+                f"this kernel did not take the tracer's program ({name}: {error.strerror})",
+                "see ./lab doctor",
             ) from None
-
-    def _try_link(self) -> bool:
-        """Return whether this kernel has uprobe_multi links, by making one on ourselves."""
-        own = find_allocators(os.getpid())[0]
-        site = own.sites[0]
-        self._has_links = True
-        try:
-            program = self._load("on_unseen", self._bpf.KPROBE)
-            for descriptor in attach_uprobes(
-                program, own.file_descriptor, [site.offset_bytes], False, os.getpid(), by_link=True
-            ):
-                os.close(descriptor)
-        except (TracerError, OSError):
-            return False
-        finally:
-            if loaded := self._bpf.funcs.pop(b"on_unseen", None):
-                os.close(loaded.fd)
-            os.close(own.file_descriptor)
-        return True
 
     def write_unwind_tables(self, pages: int, tables: bytes) -> None:
         """Tell the kernel side how the target's code is unwound (see UnwindTables)."""
@@ -232,9 +204,9 @@ class TracerProgram:
         tracepoints = {**TRACEPOINTS, **(FORK_TRACEPOINTS if follows_forks else {})}
         try:
             for event, program in RAW_TRACEPOINTS.items():
-                self._bpf.attach_raw_tracepoint(event, program)
+                attach_raw_tracepoint(self._programs[program], event)
             for event, program in tracepoints.items():
-                attach_tracepoint(self._load(program, self._bpf.TRACEPOINT), event)
+                attach_tracepoint(self._programs[program], event)
         except OSError as error:
             raise TracerError(
                 f"the kernel refused a tracepoint ({error.strerror})",
@@ -253,7 +225,7 @@ class TracerProgram:
                 offsets[site.program, site.is_return].append(site.offset_bytes)
             try:
                 for (name, is_return), places in offsets.items():
-                    program = self._load(name, self._bpf.KPROBE)
+                    program = self._programs[name]
                     file = allocator.file_descriptor
                     attach_uprobes(program, file, places, is_return, thread, self._has_links)
             except OSError as error:
@@ -286,8 +258,8 @@ class TracerProgram:
 
     def read_counters(self) -> dict[str, int]:
         """Return the event counters by name, summed over the processors."""
-        table = self._bpf["counters"]
-        return {name: sum(table[ctypes.c_int(i)]) for i, name in enumerate(COUNTERS)}
+        table = self._fds["counters"]
+        return {name: sum(read_per_cpu_element(table, i)) for i, name in enumerate(COUNTERS)}
 
     def read_stacks(self, max_stacks: int) -> tuple[bytes, bytes, bytes]:
         """Return the stacks that have been seen: their ids, their rows, and all totals by number.
@@ -315,6 +287,6 @@ class TracerProgram:
             raise TracerError(f"the kernel did not hand over its reports ({error})") from None
 
 
-def _read_source() -> bytes:
+def _read_source() -> str:
     paths = [PROGRAMS_DIR / f"{part}.bpf.c" for part in PARTS]
-    return "".join(f'#line 1 "{path.name}"\n{path.read_text()}' for path in paths).encode()
+    return "".join(f'#line 1 "{path.name}"\n{path.read_text()}' for path in paths)

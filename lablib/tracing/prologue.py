@@ -15,11 +15,10 @@ capstone, the entry is probed too.
 
 from __future__ import annotations
 
-import functools
-import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+
+from lablib.tracing.disassembler import load_disassembler
 
 MAX_PROLOGUE_BYTES = 64
 MAX_PROLOGUE_INSTRUCTIONS = 12
@@ -145,11 +144,11 @@ def _may_jump_into(code: bytes, site: int) -> bool:
     Jumps through a register are not seen: compilers make them for `switch`, whose cases do not
     lie in a prologue.
     """
-    disassembler = _load_disassembler()
+    disassembler = load_disassembler()
     if disassembler is None:
         return True
     covered = 0
-    for _, size, _, operands in disassembler.disasm_lite(code, _BASE):
+    for _, size, _, operands in disassembler.read(code, _BASE):
         covered += size
         if operands.startswith("0x") and "," not in operands:
             target = int(operands, 16) - _BASE
@@ -159,23 +158,11 @@ def _may_jump_into(code: bytes, site: int) -> bool:
 
 
 def _read_prologue(code: bytes, address: int) -> Iterator[Instruction]:
-    disassembler = _load_disassembler()
+    disassembler = load_disassembler()
     if disassembler is None:
         return
     prologue = code[:MAX_PROLOGUE_BYTES]
-    found = disassembler.disasm_lite(prologue, address, MAX_PROLOGUE_INSTRUCTIONS)
+    found = disassembler.read(prologue, address, MAX_PROLOGUE_INSTRUCTIONS)
     for at, size, mnemonic, operands in found:
         start = at - address
         yield Instruction(at, prologue[start : start + size], mnemonic, operands)
-
-
-@functools.cache
-def _load_disassembler() -> Any:
-    """Return capstone's disassembler for this machine, None where there is none."""
-    if platform.machine() != "x86_64":
-        return None
-    try:
-        import capstone  # the distribution's
-    except ImportError:
-        return None
-    return capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)

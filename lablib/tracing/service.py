@@ -2,7 +2,7 @@
 
 It listens on a unix socket and gives each connection a process of its own. That process checks who
 is asking, does what one session needs, and ends with the connection; the kernel then removes its
-probes and maps. A crash in one session, even inside bcc's compiler, is that session's alone.
+probes and maps. A crash in one session is that session's alone.
 
 Runs in the system's Python with the distribution's bcc and capstone, and nothing from PyPI.
 """
@@ -279,7 +279,5 @@ def main() -> None:
         Service(options.socket, options.owner_uid, TracerProgram()).run()
     except LabError as error:
         sys.exit(f"lab-tracer: {error}")
-    except ImportError as error:
-        sys.exit(f"lab-tracer: {error.name} is missing; run: sudo apt-get install python3-bpfcc")
     except Exception as error:  # the one who started us reads the last line of our log
         sys.exit(f"lab-tracer: {type(error).__name__}: {error}")

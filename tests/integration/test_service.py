@@ -74,6 +74,18 @@ def test_a_user_may_trace_a_process_of_their_own():
 
 
 @needs_root
+def test_neither_the_service_nor_a_session_has_the_compiler_in_its_memory(app):
+    service = psutil.Process(client.read_status()["pid"])
+    with contextlib.closing(ProcessSymbols(app.pid)) as symbols, Tracer(app.pid, symbols) as tracer:
+        tracer.snapshot()
+        processes = [service, *service.children()]
+        mapped = {Path(file.path).name for each in processes for file in each.memory_maps()}
+    assert len(processes) > 1
+    assert any(name.startswith("libc.so") for name in mapped)
+    assert not [name for name in mapped if name.startswith(("libbcc", "libLLVM", "libclang"))]
+
+
+@needs_root
 def test_only_root_and_the_owner_may_stop_it_or_run_memleak(app):
     ask = ask_as_nobody(app.pid)
     assert "may stop the tracer service" in ask("stop_service")

@@ -93,4 +93,4 @@ def test_the_service_needs_nothing_from_pypi_but_what_the_distribution_has():
                     pending += [file for file in files if path and (PACKAGE / file).is_file()]
                 elif module.split(".")[0] not in sys.stdlib_module_names:
                     foreign.add(module.split(".")[0])
-    assert foreign == {"bcc", "capstone"}
+    assert foreign == {"bcc"}

@@ -15,7 +15,7 @@ SCRIPT = """
 import dataclasses, json, sys
 sys.path.insert(0, sys.argv[1])
 from lablib.tracing import prologue
-if prologue._load_disassembler() is None:
+if prologue.load_disassembler() is None:
     sys.exit(3)
 answers = {}
 for case in json.load(sys.stdin):
@@ -89,7 +89,7 @@ def answers():
     command = [SYSTEM_PYTHON, "-I", "-B", "-c", SCRIPT, str(CHECKOUT)]
     run = subprocess.run(command, input=json.dumps(cases), capture_output=True, text=True)
     if run.returncode == 3:
-        give_up("capstone", "python3-capstone is not installed", could_have_run=False)
+        give_up("capstone", "capstone is not installed", could_have_run=False)
     assert run.returncode == 0, run.stderr
     return json.loads(run.stdout)
 
