@@ -1,9 +1,9 @@
 /*
  * session.bpf.c - what one tracing session is about: its window, its processes, its counters.
  *
- * The parts of the tracer are compiled as one program, in the order session, stack, heap, mappings,
- * lifecycle. Configured by -D: MAX_FRAMES, the sizes of the tables (MAX_...), PAGE_BYTES, and the
- * service's pid namespace as PID_NAMESPACE_DEVICE and PID_NAMESPACE_INODE.
+ * The parts of the tracer are compiled as one program, in the order session, stack, blocks, heap,
+ * mappings, lifecycle. Configured by -D: MAX_FRAMES, the sizes of the tables (MAX_...), PAGE_BYTES,
+ * and the service's pid namespace as PID_NAMESPACE_DEVICE and PID_NAMESPACE_INODE.
  */
 #include <linux/ptrace.h>
 
