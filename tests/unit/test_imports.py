@@ -26,11 +26,14 @@ RANKS = {
             "proc",
             "startup",
             "steering",
+            "notebook_server",
         ],
         3,
     ),
-    **dict.fromkeys(["plots", "study", "report", "flame", "live", "windows"], 4),
-    **dict.fromkeys(["panels", "doctor", "demo", "workbook", "cleanup", "watching", "learning"], 5),
+    **dict.fromkeys(["plots", "figures", "study", "report", "flame", "live", "windows"], 4),
+    **dict.fromkeys(
+        ["panels", "doctor", "demo", "workbook", "cleanup", "watching", "learning"], 5
+    ),
     "cli_trace": 6,
     "cli": 7,
     "__main__": 8,
