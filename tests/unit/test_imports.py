@@ -11,7 +11,7 @@ PACKAGE = Path(lablib.__file__).parent
 RANKS = {
     **dict.fromkeys(["", "errors", "records"], 0),
     **dict.fromkeys(["privilege", "release", "unwinding", "wording", "ptrace"], 1),
-    **dict.fromkeys(["engine", "linking", "elf_symbols"], 2),
+    **dict.fromkeys(["engine", "linking", "elf_symbols", "encoding"], 2),
     **dict.fromkeys(
         [
             "apps",
@@ -26,7 +26,7 @@ RANKS = {
         ],
         3,
     ),
-    **dict.fromkeys(["plots", "study", "report", "flame", "live", "windows"], 4),
+    **dict.fromkeys(["plots", "study", "report", "flame", "live", "windows", "experiments"], 4),
     **dict.fromkeys(["doctor", "demo", "workbook", "cleanup", "watching"], 5),
     "cli_trace": 6,
     "cli": 7,
