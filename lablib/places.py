@@ -112,7 +112,14 @@ def _tell(before: Segment | None, now: Segment | None) -> str:
 
 def show_changes(changes: Sequence[SegmentChange]) -> None:
     """Display a table with a row for each change: its sizes, and how much of it is resident."""
-    columns = ("segment", "what happened", "size before", "now", "resident before", "now")
+    columns = (
+        "segment",
+        "what happened",
+        "size before",
+        "size now",
+        "resident before",
+        "resident now",
+    )
     rows = [
         (
             change.label,
