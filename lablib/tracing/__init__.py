@@ -8,7 +8,7 @@ service.py      the root side: one process per connection
 permission.py   who may trace whom
 session.py      one traced process: probes, totals; memory_session.py: page faults and calls
 probes.py       which library, which instruction
-program.py      the kernel side, as a session sees it; heap_program.py, memory_program.py: each kind's
+program.py      the kernel side, as a session sees it; heap_program.py, memory_program.py: its kinds
 compiler.py     bcc, in a process that ends with its work
 bytecode.py     compiled functions, and how the kernel takes them
 attach.py       put them on instructions and tracepoints
