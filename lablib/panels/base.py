@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import atexit
 import html
+import math
 import threading
+import time
 import weakref
 from collections.abc import Iterator
 from types import TracebackType
@@ -28,6 +30,7 @@ from lablib.wording import count_of
 Record = TypeVar("Record")
 Self = TypeVar("Self", bound="Panel[Any]")
 JOIN_TIMEOUT_S = 5.0
+READING_INTERVAL_S = 0.2
 
 _running: weakref.WeakSet[Panel[Any]] = weakref.WeakSet()
 _by_cell: weakref.WeakValueDictionary[str, Panel[Any]] = weakref.WeakValueDictionary()
@@ -106,7 +109,7 @@ class Panel(Generic[Record]):
             if before is not None and before is not self:
                 before._end_thread()
             _by_cell[cell] = self
-        show_widget(self.box, f"{self.title}: live while the notebook runs.")
+        show_widget(self.box, f"{self.title}: moves while the notebook runs.")
         self._picture = open_picture()
         if starts:
             self.start()
@@ -174,13 +177,16 @@ class Panel(Generic[Record]):
     def _draw_all(self, stopping: threading.Event) -> str:
         """Draw all records, and return the sentence for when the source has no more."""
         self._say(self._name_source())
-        count = 0
+        count, words, read_at_s = 0, "", -math.inf
         records: Iterator[Record] = open_source(self._source, self.interval_s, stopping)
         for record in records:
             if stopping.is_set():
                 break
-            self.reading.value = self._draw(record)
+            words = self._draw(record)
             count += 1
+            if time.monotonic() - read_at_s >= READING_INTERVAL_S:
+                self.reading.value, read_at_s = words, time.monotonic()
+        self.reading.value = words
         ended = "The source has ended" if self.is_live else "The recording is over"
         return f"{ended}, after {count_of(count, 'record')}."
 
@@ -201,7 +207,12 @@ class Panel(Generic[Record]):
         """Put the picture into the cell's output; what moved makes room for it."""
         plotted = self._plot() if self._picture is not None else None
         if plotted is not None and self._picture is not None:
-            put_picture(self._picture, *plotted)
+            figure, description = plotted
+            if not self.is_live:
+                said = self._name_source()
+                figure.text(0.995, 0.005, said, ha="right", va="bottom", fontstyle="italic")
+                description = f"{said} {description}"
+            put_picture(self._picture, figure, description)
             if self.hides_view_when_over:
                 self.view.layout.display = "none"
 
