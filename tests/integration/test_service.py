@@ -109,7 +109,7 @@ def test_a_pid_that_is_none_is_refused(pid):
         contextlib.closing(client.connect()) as connection,
         pytest.raises((TracerError, TargetError)),
     ):
-        client._ask(connection, operation="trace_heap", pid=pid)
+        client.ask(connection, operation="trace_heap", pid=pid)
 
 
 @pytest.mark.parametrize(
