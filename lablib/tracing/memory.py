@@ -32,7 +32,7 @@ from lablib.tracing.protocol import CALL_FIELDS, FAULT_FIELDS, FAULT_FLAGS
 
 _ALL_FLAGS = sum(FAULT_FLAGS.values())
 _KEY_WORDS = 2
-_CALL_FUNCTIONS = {*MEMORY_CALLS, "mmap64"}
+_CALL_FUNCTIONS = {*MEMORY_CALLS, "mmap64", "brk_call", "sbrk"}
 
 Words = NDArray[np.uint64]
 
