@@ -109,20 +109,21 @@ class MemoryDecoder:
         return self._decode_faults(faults, stacks), self._decode_calls(calls, stacks)
 
     def _decode_faults(self, words: Words, stacks: Mapping[int, Words]) -> tuple[PageFault, ...]:
-        frames_by_id: dict[int, tuple[Frame, ...]] = {}
+        frames_by_stack: dict[tuple[int, bool], tuple[Frame, ...]] = {}
         faults = []
         for page_and_flags, stack_id, count, first_ns in _read_rows(words, len(FAULT_FIELDS)):
             flags = {name: bool(page_and_flags & bit) for name, bit in FAULT_FLAGS.items()}
-            if stack_id not in frames_by_id:
+            key = (stack_id, flags["by_kernel"])
+            if key not in frames_by_stack:
                 frames, _ = self._stacks.resolve(stacks[stack_id])
-                is_touch = not flags["by_kernel"]
-                frames_by_id[stack_id] = _begin_at_instruction(frames) if is_touch else frames
+                is_call = flags["by_kernel"]
+                frames_by_stack[key] = frames if is_call else _begin_at_instruction(frames)
             faults.append(
                 PageFault(
                     page_address=page_and_flags & ~_ALL_FLAGS,
                     count=count,
                     first_elapsed_s=self._elapsed_s(first_ns),
-                    frames=frames_by_id[stack_id],
+                    frames=frames_by_stack[key],
                     **flags,
                 )
             )

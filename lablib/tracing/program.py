@@ -43,14 +43,17 @@ from lablib.tracing.protocol import (
 )
 
 PROGRAMS_DIR = Path(__file__).parent / "programs"
-PARTS = ("session", "stack", "heap", "mappings", "faults", "memory_calls", "lifecycle")
+PARTS = (
+    *("session", "stack", "blocks", "heap", "mappings"),
+    *("faults", "memory_calls", "lifecycle"),
+)
 """The files that make up the program, in the order in which they are compiled as one."""
 
 MAPS = (
     *("session", "fate", "processes", "counters"),
     *("unwind_pages", "unwind_rows", "unwind_cache"),
     *("stacks", "stacks_seen", "usages"),
-    *("clock", "blank_call", "calls", "blocks"),
+    *("clock", "blank_call", "calls", "places", "blocks"),
     *("blank_mapping_call", "mapping_calls", "mapping_events"),
     *("thread_faults", "fault_walk", "faults"),
     *("memory_call_begins", "memory_call_walk", "last_break", "memory_calls"),
@@ -61,6 +64,7 @@ MAX_ALLOCATORS = 4
 SIZES = {
     "MAX_FRAMES": MAX_FRAMES,
     "MAX_STACKS": 16 * 1024,
+    "MAX_PLACES": 64 * 1024,  # a power of two
     "MAX_BLOCKS": 2 * 1024 * 1024,
     "MAX_THREADS": 8 * 1024,
     "MAX_PROCESSES": 4 * 1024,

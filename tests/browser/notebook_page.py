@@ -19,6 +19,7 @@ SIZES = {"desktop": (1600, 1000), "projector": (1280, 720)}
 STEP_TIMEOUT_MS = 60_000
 RUN_TIMEOUT_MS = 240_000
 MAX_TABS = 400
+expect.set_options(timeout=STEP_TIMEOUT_MS)
 
 _CONTROLS = ":is(button, input, select, textarea, a[href], [role=slider], [tabindex='0'])"
 # Cells that wait for their turn have a star; at an error those below it lose theirs.
@@ -93,7 +94,7 @@ def run_all(page: Page) -> None:
     cells = [cell for cell in read_saved(page)["cells"] if cell["cell_type"] == "code"]
     outputs = [output for cell in cells for output in cell["outputs"]]
     errors = [output for output in outputs if output["output_type"] == "error"]
-    assert not errors, "\n".join(errors[0]["traceback"])
+    assert not errors, re.sub(r"\x1b\[[\d;]*m", "", "\n".join(errors[0]["traceback"]))
     assert all(cell["execution_count"] for cell in cells)
 
 
@@ -143,6 +144,7 @@ def reopen(page: Page, server: NotebookServer) -> None:
         page.request.delete(f"{sessions}/{session['id']}", headers=authorised)
     page.go_back()
     await_kernel(page)
+    expect(find_outputs(page).get_by_text("Loading widget...")).to_have_count(0)
 
 
 def find_outputs(page: Page) -> Locator:

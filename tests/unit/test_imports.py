@@ -15,6 +15,7 @@ RANKS = {
     **dict.fromkeys(
         [
             "apps",
+            "chunks",
             "containers",
             "system",
             "symbols",
@@ -29,8 +30,9 @@ RANKS = {
         ],
         3,
     ),
-    **dict.fromkeys(["plots", "figures", "study", "report", "flame", "live", "windows"], 4),
-    **dict.fromkeys(["experiments"], 4),
+    **dict.fromkeys(
+        ["plots", "figures", "study", "report", "flame", "live", "windows", "experiments"], 4
+    ),
     **dict.fromkeys(["panels", "doctor", "demo", "workbook", "cleanup", "watching", "learning"], 5),
     "cli_trace": 6,
     "cli": 7,
