@@ -8,18 +8,43 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from lablib import doctor
 from lablib.engine import find_engine, stop_own_engine
 from lablib.errors import DockerError, LabError
+from lablib.notebook_server import NotebookServer, start_notebook_server
 from lablib.privilege import root_prefix
 from lablib.records import Capability
 from lablib.study import Runtime, choose_runtime
 from lablib.tracing import client, protocol
 from lablib.tracing.control import SYSTEM_PYTHON, start_service
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+TESTS = Path(__file__).parent
+JUPYTER_FOLDERS = (
+    "JUPYTER_CONFIG_DIR",
+    "JUPYTER_DATA_DIR",
+    "JUPYTER_RUNTIME_DIR",
+    "JUPYTERLAB_SETTINGS_DIR",
+    "JUPYTERLAB_WORKSPACES_DIR",
+    "IPYTHONDIR",
+)
+# Nothing is drawn by a graphics card, and nothing is fetched.
+CHROMIUM_OPTIONS = [
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -63,6 +88,11 @@ def try_tracer() -> Capability:
 @pytest.fixture
 def tracer_service() -> None:
     """The tracer; a skip only where this machine lacks what any tracer needs."""
+    require_tracer()
+
+
+def require_tracer() -> None:
+    """Skip or fail where the tracer can't attach."""
     capability = try_tracer()
     if not capability.works:
         log = protocol.socket_path().with_suffix(".log")
@@ -121,3 +151,43 @@ def has_engine_and_root() -> bool:
     except LabError:
         return False
     return shutil.which("dockerd", path=f"{os.environ['PATH']}:/usr/sbin:/sbin") is not None
+
+
+@pytest.fixture(scope="module")
+def notebook_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NotebookServer]:
+    """JupyterLab as ./lab runs it, on a copy of the notebooks and with no settings of a user's."""
+    folder = tmp_path_factory.mktemp("jupyter")
+    root = folder / "root"
+    hidden = shutil.ignore_patterns(".*")
+    shutil.copytree(TESTS.parent / "notebooks", root / "notebooks", ignore=hidden)
+    for notebook in (TESTS / "browser" / "data").glob("*.ipynb"):
+        shutil.copy(notebook, root / "notebooks")
+    with pytest.MonkeyPatch.context() as patch:
+        for variable in JUPYTER_FOLDERS:
+            patch.setenv(variable, str(folder / variable.lower()))
+        with start_notebook_server(root, folder / "jupyter.log") as server:
+            yield server
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """The distribution's Chromium, without a window, for as long as a module's tests take.
+
+    No longer: while Playwright runs, no other test could run an event loop.
+    """
+    from playwright.sync_api import Error, sync_playwright
+
+    paths = filter(None, map(shutil.which, ["chromium", "google-chrome", "chromium-browser"]))
+    with sync_playwright() as playwright:
+        refusals = []
+        for path in paths:
+            try:
+                browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_OPTIONS)
+            except Error as error:
+                refusals.append(f"{path}: {str(error).splitlines()[0]}")
+                continue
+            yield browser
+            browser.close()
+            return
+        found = "; ".join(refusals) or "none is installed (Ubuntu has it as a snap only)"
+        give_up("browser", f"no Chromium that Playwright can drive: {found}", could_have_run=False)

@@ -1,0 +1,95 @@
+"""JupyterLab as the lab runs it: one set of options, for the learner and for the tests."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from jupyter_core.paths import jupyter_runtime_dir
+
+from lablib.errors import LabError
+
+START_TIMEOUT_S = 60.0
+# Defaults below the user's own settings: a notebook that was saved shows its widgets when it is
+# opened again, and every cell is there for the browser's search and for a screen reader.
+SETTINGS_DIR = Path(__file__).with_name("jupyterlab_settings")
+
+
+@dataclass(frozen=True)
+class NotebookServer:
+    """A JupyterLab that answers: its process, its address (`url` ends in a slash) and its token."""
+
+    process: subprocess.Popen[bytes]
+    url: str
+    token: str
+
+    def address(self, notebook: str = "") -> str:
+        """Return where a browser finds a notebook, or the folder of all, with the token."""
+        return f"{self.url}lab/tree/notebooks{'/' * bool(notebook)}{notebook}?token={self.token}"
+
+
+@contextlib.contextmanager
+def start_notebook_server(
+    root: Path, log_path: Path, port: int | None = None, opens_browser: bool = False
+) -> Iterator[NotebookServer]:
+    """Run JupyterLab on `root`, which holds the folder notebooks, and end it with its kernels.
+
+    Without a port it takes a free one. Raises `LabError` if it does not answer in a minute.
+    """
+    with log_path.open("w") as log:
+        process = subprocess.Popen(
+            _command(root, port, opens_browser),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            cwd=root,
+        )
+    try:
+        yield _await_server(process, log_path)
+    finally:
+        _end(process)
+
+
+def _command(root: Path, port: int | None, opens_browser: bool) -> list[str]:
+    return [
+        *(sys.executable, "-m", "jupyterlab"),
+        f"--ServerApp.root_dir={root}",
+        "--LabApp.default_url=/lab/tree/notebooks",
+        f"--LabApp.app_settings_dir={SETTINGS_DIR}",
+        *([f"--ServerApp.port={port}", "--ServerApp.port_retries=0"] if port else []),
+        *([] if opens_browser else ["--no-browser"]),
+        *(["--allow-root"] if os.geteuid() == 0 else []),
+    ]
+
+
+def _await_server(process: subprocess.Popen[bytes], log_path: Path) -> NotebookServer:
+    """Return the server with its token, once it answers."""
+    facts = Path(jupyter_runtime_dir()) / f"jpserver-{process.pid}.json"
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline and process.poll() is None:
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            server_facts = json.loads(facts.read_text())
+            with socket.create_connection(("127.0.0.1", server_facts["port"]), timeout=1):
+                return NotebookServer(process, server_facts["url"], server_facts["token"])
+        time.sleep(0.1)
+    raise LabError("JupyterLab did not start", f"see its log: {log_path}")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End the server and its kernels: it ends them itself on SIGTERM."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

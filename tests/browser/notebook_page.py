@@ -1,0 +1,206 @@
+"""What a learner does with a notebook in JupyterLab, as functions on a Playwright page."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from lablib.notebook_server import NotebookServer
+
+SIZES = {"desktop": (1600, 1000), "projector": (1280, 720)}
+# Generous bounds, for a machine that is busy with something else.
+STEP_TIMEOUT_MS = 60_000
+RUN_TIMEOUT_MS = 240_000
+MAX_TABS = 400
+
+_CONTROLS = ":is(button, input, select, textarea, a[href], [role=slider], [tabindex='0'])"
+# Cells that wait for their turn have a star; at an error those below it lose theirs.
+_RUN_IS_OVER = """() => {
+    const prompts = [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')]
+        .map(prompt => prompt.textContent);
+    const status = document.querySelector('#jp-main-statusbar').textContent;
+    return status.includes('| Idle') && prompts.some(prompt => /\\d/.test(prompt))
+        && !prompts.some(prompt => prompt.includes('*'));
+}"""
+
+_UNREACHED = """controls => {
+    const reached = controls.filter(one => one.dataset.reached);
+    const groups = new Set(reached.map(one => one.type === 'radio' && one.name));
+    return controls
+        .filter(one => !one.dataset.reached && !groups.has(one.name || 'no group'))
+        .map(one => one.outerHTML);
+}"""
+_UNLABELLED = """controls => controls
+    .filter(one => {
+        const widget = one.closest('.jupyter-widgets');
+        const label = widget && widget.querySelector('.widget-label');
+        const labels = [...(one.labels || []), label].map(own => own && own.innerText);
+        return ![one.ariaLabel, one.innerText, one.title, ...labels]
+            .some(words => words && words !== 'null' && words.trim());
+    })
+    .map(one => one.outerHTML)"""
+
+
+@dataclass(frozen=True)
+class PageFigure:
+    """A picture in a cell's output, as the browser has it."""
+
+    alt: str
+    is_loaded: bool
+    width_px: float
+
+
+@contextlib.contextmanager
+def open_page(browser: Browser, size: str = "desktop") -> Iterator[Page]:
+    """Give a browser window of its own, of a size of `SIZES`."""
+    width, height = SIZES[size]
+    with browser.new_context(viewport={"width": width, "height": height}) as context:
+        context.set_default_timeout(STEP_TIMEOUT_MS)
+        yield context.new_page()
+
+
+def resize(page: Page, size: str) -> None:
+    """Make the window as large as a desktop's or a projector's."""
+    width, height = SIZES[size]
+    page.set_viewport_size({"width": width, "height": height})
+
+
+def open_notebook(page: Page, server: NotebookServer, name: str) -> None:
+    """Open a notebook of the folder notebooks, alone, and wait until its kernel is there."""
+    page.goto(f"{server.address(name)}&reset")
+    await_kernel(page)
+
+
+def await_kernel(page: Page) -> None:
+    """Wait until the notebook is drawn and the status bar calls its kernel idle."""
+    page.locator(".jp-Notebook .jp-Cell").first.wait_for()
+    page.locator("#jp-main-statusbar").get_by_text("| Idle").wait_for()
+
+
+def run_all(page: Page) -> None:
+    """Run all cells by the menu, and save; an error in a cell is an AssertionError."""
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    page.wait_for_function(_RUN_IS_OVER, timeout=RUN_TIMEOUT_MS)
+    save(page)
+    cells = [cell for cell in read_saved(page)["cells"] if cell["cell_type"] == "code"]
+    outputs = [output for cell in cells for output in cell["outputs"]]
+    errors = [output for output in outputs if output["output_type"] == "error"]
+    assert not errors, "\n".join(errors[0]["traceback"])
+    assert all(cell["execution_count"] for cell in cells)
+
+
+def read_saved(page: Page) -> dict[str, Any]:
+    """Return the open notebook as it is saved on the disk."""
+    address = page.url.split("?")[0].replace("/lab/tree/", "/api/contents/")
+    return page.request.get(address).json()["content"]
+
+
+def read_outputs(page: Page) -> list[str]:
+    """Return the text of each code cell's output, in order."""
+    return page.locator(".jp-CodeCell .jp-Cell-outputWrapper").all_inner_texts()
+
+
+def press_button(page: Page, name: str) -> None:
+    """Press the button with this text, by keyboard."""
+    button = find_outputs(page).get_by_role("button", name=name, exact=True)
+    button.focus()
+    button.press("Enter")
+
+
+def move_slider(page: Page, label: str, steps: int) -> str:
+    """Move the slider with this label by arrow keys, to the left if negative; return its value."""
+    slider = find_outputs(page).locator(".widget-slider").filter(has_text=label)
+    handle = slider.get_by_role("slider")
+    before = handle.get_attribute("aria-valuenow")
+    handle.focus()
+    for _ in range(abs(steps)):
+        handle.press("ArrowRight" if steps > 0 else "ArrowLeft")
+    expect(handle).not_to_have_attribute("aria-valuenow", before)
+    return handle.get_attribute("aria-valuetext")
+
+
+def save(page: Page) -> None:
+    """Save by keyboard, and wait until the tab has no mark of unsaved work."""
+    page.keyboard.press("Control+s")
+    expect(page.locator(".jp-NotebookPanel:visible")).to_have_count(1)
+    expect(page.locator("#jp-main-dock-panel .lm-TabBar-tab.jp-mod-dirty")).to_have_count(0)
+
+
+def reopen(page: Page, server: NotebookServer) -> None:
+    """Load the page again after its kernel has ended, as on the next day."""
+    sessions = f"{server.url}api/sessions"
+    authorised = {"Authorization": f"token {server.token}"}
+    page.goto("about:blank")
+    for session in page.request.get(sessions, headers=authorised).json():
+        page.request.delete(f"{sessions}/{session['id']}", headers=authorised)
+    page.go_back()
+    await_kernel(page)
+
+
+def find_outputs(page: Page) -> Locator:
+    """Return all places where cells show their outputs."""
+    return page.locator(".jp-Notebook .jp-OutputArea-output")
+
+
+def find_figures(page: Page) -> list[PageFigure]:
+    """Return the pictures that the cells show."""
+    return [
+        PageFigure(
+            image.get_attribute("alt") or "",
+            image.evaluate("image => image.complete && image.naturalWidth > 0"),
+            image.bounding_box()["width"],
+        )
+        for image in find_outputs(page).locator("img").all()
+    ]
+
+
+def find_unreached_controls(page: Page) -> list[str]:
+    """Return the HTML of each control in the outputs that the Tab key does not come to.
+
+    Of radio buttons with one name it comes to one, and arrow keys do the rest.
+    """
+    page.locator(".jp-Notebook .jp-Cell").first.click()
+    page.keyboard.press("Escape")
+    for _ in range(MAX_TABS):
+        page.keyboard.press("Tab")
+        is_inside = page.evaluate(
+            "() => { const at = document.activeElement; at.dataset.reached = 'yes';"
+            " return at.closest('.jp-Notebook') !== null; }"
+        )
+        if not is_inside:
+            break
+    return _find_controls(page).evaluate_all(_UNREACHED)
+
+
+def find_unlabelled_controls(page: Page) -> list[str]:
+    """Return the HTML of each control in the outputs that has no words beside or in it."""
+    return _find_controls(page).evaluate_all(_UNLABELLED)
+
+
+def _find_controls(page: Page) -> Locator:
+    return find_outputs(page).locator(f"{_CONTROLS}:visible:enabled")
+
+
+def take_screenshot(page: Page, name: str, step: str) -> Path:
+    """Save what the window shows as NAME-SIZE-STEP.png among the test artefacts."""
+    viewport = (page.viewport_size["width"], page.viewport_size["height"])
+    size = next((size for size, pixels in SIZES.items() if pixels == viewport), "long")
+    path = artefacts() / f"{re.sub('[.]ipynb$', '', name)}-{size}-{step}.png"
+    page.screenshot(path=path)
+    return path
+
+
+def artefacts() -> Path:
+    """Return the folder for screenshots: LAB_SCREENSHOTS, or results/browser."""
+    default = Path(__file__).parents[2] / "results" / "browser"
+    folder = Path(os.environ.get("LAB_SCREENSHOTS", default))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -1,0 +1,22 @@
+"""A notebook, run unattended as a whole; once, for all tests that look at it."""
+
+import functools
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+NAMES = sorted(path.name for path in NOTEBOOKS.glob("*.ipynb"))
+
+
+@functools.cache
+def run_notebook(name: str) -> nbformat.NotebookNode:
+    """Return the notebook with its outputs; an error in a cell is raised."""
+    return execute(nbformat.read(NOTEBOOKS / name, as_version=4))
+
+
+def execute(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Run the cells in a kernel of their own, in the notebooks' folder."""
+    client = NotebookClient(notebook, timeout=120, resources={"metadata": {"path": NOTEBOOKS}})
+    return client.execute()
