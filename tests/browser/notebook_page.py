@@ -93,7 +93,7 @@ def run_all(page: Page) -> None:
     cells = [cell for cell in read_saved(page)["cells"] if cell["cell_type"] == "code"]
     outputs = [output for cell in cells for output in cell["outputs"]]
     errors = [output for output in outputs if output["output_type"] == "error"]
-    assert not errors, "\n".join(errors[0]["traceback"])
+    assert not errors, re.sub(r"\x1b\[[\d;]*m", "", "\n".join(errors[0]["traceback"]))
     assert all(cell["execution_count"] for cell in cells)
 
 
@@ -143,6 +143,7 @@ def reopen(page: Page, server: NotebookServer) -> None:
         page.request.delete(f"{sessions}/{session['id']}", headers=authorised)
     page.go_back()
     await_kernel(page)
+    expect(find_outputs(page).get_by_text("Loading widget...")).to_have_count(0)
 
 
 def find_outputs(page: Page) -> Locator:

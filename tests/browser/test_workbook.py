@@ -1,0 +1,93 @@
+"""Each notebook of the workbook in a browser: it runs, obeys the keyboard, outlives its kernel."""
+
+from pathlib import Path
+
+import pytest
+from conftest import require_tracer
+from notebook_page import (
+    SIZES,
+    find_figures,
+    find_outputs,
+    find_unlabelled_controls,
+    find_unreached_controls,
+    move_slider,
+    open_notebook,
+    open_page,
+    read_outputs,
+    reopen,
+    resize,
+    run_all,
+    save,
+    take_screenshot,
+)
+from playwright.sync_api import expect
+
+NAMES = sorted(path.stem for path in Path(__file__).parents[2].glob("notebooks/*.ipynb"))
+NEEDS_TRACER = {"09_fibonacci_case"}
+
+
+def choose_another_rate(page):
+    """The slider of the rate, and the proof at the end, which was made with the first one."""
+    assert move_slider(page, "terms / s", -1) == "99"
+    assert any("Fixed: fibonacci kept" in output for output in read_outputs(page))
+
+
+# What a learner does in a notebook: it is given the page, with all cells run.
+INTERACTIONS = {"09_fibonacci_case": choose_another_rate}
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def name(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def page(name, chromium, notebook_server):
+    """The notebook with all cells run, once for the tests of this module, in their order."""
+    if name in NEEDS_TRACER:
+        require_tracer()
+    with open_page(chromium) as page:
+        open_notebook(page, notebook_server, f"{name}.ipynb")
+        run_all(page)
+        yield page
+
+
+def test_it_has_one_title_and_words_for_each_figure(page):
+    expect(page.locator(".jp-Notebook h1")).to_have_count(1)
+    figures = find_figures(page)
+    assert all(figure.is_loaded and figure.alt for figure in figures)
+
+
+def test_every_control_has_words_and_is_reached_by_tab(page):
+    assert find_unreached_controls(page) == []
+    assert find_unlabelled_controls(page) == []
+
+
+def test_it_answers_to_the_learner(page, name):
+    """What has a button or a slider has an interaction above that tries it."""
+    controls = find_outputs(page).locator(":is(.widget-button, .widget-slider)")
+    if controls.count():
+        INTERACTIONS[name](page)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_nothing_is_wider_than_the_window(page, name, size):
+    resize(page, size)
+    take_screenshot(page, name, "run")
+    for index in range(len(find_figures(page))):
+        image = find_outputs(page).locator("img").nth(index)
+        image.scroll_into_view_if_needed()
+        take_screenshot(page, name, f"figure{index + 1}")
+        box = image.bounding_box()
+        assert box["x"] + box["width"] <= SIZES[size][0]
+
+
+def test_a_saved_notebook_shows_its_figures_when_its_kernel_has_ended(page, name, notebook_server):
+    resize(page, "desktop")
+    before = find_figures(page)
+    save(page)
+    reopen(page, notebook_server)
+    expect(find_outputs(page).locator("img")).to_have_count(len(before))
+    expect(find_outputs(page).get_by_text("Error displaying widget")).to_have_count(0)
+    take_screenshot(page, name, "reopened")
+    assert find_figures(page) == before
