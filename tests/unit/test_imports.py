@@ -30,7 +30,9 @@ RANKS = {
         3,
     ),
     **dict.fromkeys(["plots", "figures", "study", "report", "flame", "live", "windows"], 4),
-    **dict.fromkeys(["panels", "doctor", "demo", "workbook", "cleanup", "watching", "learning"], 5),
+    **dict.fromkeys(
+        ["panels", "tables", "doctor", "demo", "workbook", "cleanup", "watching", "learning"], 5
+    ),
     "cli_trace": 6,
     "cli": 7,
     "__main__": 8,
