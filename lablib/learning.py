@@ -138,7 +138,8 @@ class Prediction:
         if self.choices:
             if answer not in self.choices:
                 options = "; ".join(map(self.describe, self.choices))
-                raise LabError(f"{answer!r} is not one of the choices", f"choose from {options}")
+                what = f"“{answer}” is not one of the choices" if answer else "nothing is chosen"
+                raise LabError(what, f"choose from {options}")
             return answer
         number = parse_number(answer, self.unit) if isinstance(answer, str) else answer
         if not math.isfinite(number):
@@ -234,7 +235,7 @@ class _Form:
 
     def _keep(self, _: Any) -> None:
         try:
-            self._prediction.keep(self._field.value if self._field.value is not None else "")
+            self._prediction.keep(self._field.value)
         except LabError as error:
             self._message.value = f'<p role="alert">{html.escape(str(error))}</p>'
 

@@ -221,8 +221,12 @@ class Chunk:
 
 @dataclass(frozen=True)
 class HeapMap:
-    """The chunks of the main heap, by address, without gaps from the first to `end`."""
+    """The chunks of the main heap, by address, without gaps from the first to `end`.
+
+    Without `knows_cached` the chunks that wait could not be told: they count as used.
+    """
 
     start: int
     end: int
     chunks: tuple[Chunk, ...]
+    knows_cached: bool = True

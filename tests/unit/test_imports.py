@@ -15,6 +15,7 @@ RANKS = {
     **dict.fromkeys(
         [
             "apps",
+            "chunks",
             "containers",
             "system",
             "symbols",

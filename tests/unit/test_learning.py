@@ -144,7 +144,7 @@ def test_choices_are_right_or_not_and_nothing_else():
     assert prediction.judge("[heap]") == "You were right."
     assert prediction.judge("[stack]") == "You expected something else."
     with pytest.raises(
-        LabError, match=r"'a file' is not one of the choices; choose from “\[heap\]”"
+        LabError, match=r"“a file” is not one of the choices; choose from “\[heap\]”"
     ):
         prediction.compare("a file")
 
@@ -156,10 +156,18 @@ def test_a_kept_prediction_stays():
     assert prediction.value == 2048
 
 
-@pytest.mark.parametrize("answer", ["[bss]", "", 3, None])
-def test_what_is_no_choice_is_not_kept(answer):
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ("[bss]", "“.bss.” is not one of the choices"),
+        (3, "“3” is not one of the choices"),
+        (None, "nothing is chosen; choose from “.heap.”; “.stack.”"),
+        ("", "nothing is chosen"),
+    ],
+)
+def test_what_is_no_choice_is_not_kept(answer, reason):
     prediction = Prediction(PAGES, choices=("[heap]", "[stack]"))
-    with pytest.raises(LabError, match="is not one of the choices"):
+    with pytest.raises(LabError, match=reason):
         prediction.keep(answer)
     assert prediction.value is None
 
