@@ -8,6 +8,7 @@ The tree:
     ├── TracerError              the tracer service: not running, another version, refused
     ├── AppError                 building or running one of the lab's programs
     ├── DockerError              the Docker engine, an image or a container
+    ├── PrivilegeError           what needs root, where there is neither root nor sudo
     ├── ToolMissingError         a program or a package that is not on this machine
     └── RecordingError           a saved session that can't be written or read
 """
@@ -49,6 +50,10 @@ class AppError(LabError):
 
 class DockerError(LabError):
     """The Docker engine, an image or a container is not there or does not work."""
+
+
+class PrivilegeError(LabError):
+    """Something needs root's rights, and they can't be had."""
 
 
 class ToolMissingError(LabError):

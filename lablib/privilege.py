@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 
-from lablib.errors import LabError
+from lablib.errors import PrivilegeError
 
 
 def ask_for_root(what: str) -> None:
@@ -25,8 +25,8 @@ def ask_for_root(what: str) -> None:
 def root_prefix(what: str) -> list[str]:
     """Return the words to put before a command that needs root: none, or sudo.
 
-    `what` names the thing to start, for the error. Raises `LabError` where there is neither root
-    nor a sudo that needs no password now; `ask_for_root` gets one.
+    `what` names the thing to start, for the error. Raises `PrivilegeError` where there is neither
+    root nor a sudo that needs no password now; `ask_for_root` gets one.
     """
     if os.geteuid() == 0:
         return []
@@ -37,7 +37,7 @@ def root_prefix(what: str) -> list[str]:
     else:
         if quiet.returncode == 0:
             return ["sudo", "-n", "--"]
-    raise LabError(
+    raise PrivilegeError(
         f"{what} needs root, and there is no sudo here that gives it",
         "run this as root, or where sudo works",
     )

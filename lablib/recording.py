@@ -1,33 +1,84 @@
-"""Save a heap trace to a file and load it again: gzip'ed JSON, the records as they are."""
+"""Save records to a file and load them again: gzip'ed JSON, with the kernel and the day."""
 
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import gzip
 import json
+import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lablib.encoding import Decoder, Encoder
 from lablib.errors import RecordingError
-from lablib.records import Frame, HeapSnapshot, HeapTrace, StackUsage, Target, TraceEvents
+from lablib.records import HeapTrace
 
-FORMAT = "memory-leak-lab heap trace 2"
+FORMAT = "memory-leak-lab recording 3"
+"""With the version: a file of another one is refused."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What a file holds, on which kernel release it was made, and on which day (ISO 8601)."""
+
+    value: Any
+    kernel: str
+    date: str
+
+
+def save_recording(value: Any, path: Path) -> Path:
+    """Write a record to `path` and return it, or a list, tuple or dict of records and numbers.
+
+    Raises `RecordingError` if that can't be done.
+    """
+    encoder = Encoder()
+    try:
+        encoded = encoder.encode(value)
+    except ValueError as error:
+        raise RecordingError(str(error), "save records only") from None
+    document = {
+        "format": FORMAT,
+        "kernel": os.uname().release,
+        "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
+        "shared": encoder.shared,
+        "value": encoded,
+    }
+    return save_bytes(gzip.compress(json.dumps(document).encode(), mtime=0), path)
+
+
+def load_recording(path: Path) -> Recording:
+    """Return what `save_recording` wrote; raises `RecordingError` for any other file."""
+    try:
+        document = json.loads(gzip.decompress(path.read_bytes()))
+        if document["format"] != FORMAT:
+            raise KeyError("format")
+        value = Decoder(document["shared"]).decode(document["value"])
+        return Recording(value, str(document["kernel"]), str(document["date"]))
+    except OSError as error:
+        reason = error.strerror or "it is not a saved session"
+        raise RecordingError(f"{path} can't be read ({reason})") from None
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, EOFError):
+        raise _make_refusal(path) from None
+
+
+def mark_as_recorded(recording: Recording) -> Any:
+    """Return what was recorded, each record's `source` saying that it is not live."""
+    return _mark(recording.value, f"recorded: Linux {recording.kernel}, {recording.date}")
 
 
 def save_trace(trace: HeapTrace, path: Path) -> Path:
-    """Write a trace to `path` and return it; raises `RecordingError` if that can't be done."""
-    frames: dict[Frame, int] = {}
-    snapshots = [_encode_snapshot(snapshot, frames) for snapshot in trace.snapshots]
-    document = {
-        "format": FORMAT,
-        "source": trace.source,
-        "kernel": trace.kernel,
-        "target": dataclasses.asdict(trace.target),
-        "sample_bytes": trace.sample_bytes,
-        "frames": [dataclasses.astuple(frame) for frame in frames],
-        "snapshots": snapshots,
-    }
-    return save_bytes(gzip.compress(json.dumps(document).encode(), mtime=0), path)
+    """Write a heap trace to `path` and return it; raises `RecordingError` if that can't be done."""
+    return save_recording(trace, path)
+
+
+def load_trace(path: Path) -> HeapTrace:
+    """Return the heap trace that is in a file; raises `RecordingError` for any other file."""
+    value = load_recording(path).value
+    if not isinstance(value, HeapTrace):
+        raise _make_refusal(path)
+    return value
 
 
 def save_bytes(data: bytes, path: Path) -> Path:
@@ -43,59 +94,18 @@ def save_bytes(data: bytes, path: Path) -> Path:
     return path
 
 
-def load_trace(path: Path) -> HeapTrace:
-    """Return the trace that `save_trace` wrote; raises `RecordingError` for any other file."""
-    try:
-        document = json.loads(gzip.decompress(path.read_bytes()))
-        if document["format"] != FORMAT:
-            raise KeyError("format")
-        frames = [Frame(*values) for values in document["frames"]]
-        return HeapTrace(
-            source=document["source"],
-            kernel=document["kernel"],
-            target=Target(**document["target"]),
-            sample_bytes=document["sample_bytes"],
-            snapshots=tuple(_decode_snapshot(record, frames) for record in document["snapshots"]),
-        )
-    except OSError as error:
-        reason = error.strerror or "it is not a saved session"
-        raise RecordingError(f"{path} can't be read ({reason})") from None
-    except (ValueError, KeyError, TypeError, IndexError, EOFError):
-        raise RecordingError(
-            f"{path} is not a session that this lab saved", "make one with: ./lab trace --save FILE"
-        ) from None
-
-
-def _encode_snapshot(snapshot: HeapSnapshot, frames: dict[Frame, int]) -> dict[str, Any]:
-    """A snapshot as JSON; each frame is written once, and stacks name it by its number."""
-
-    def encode(usages: tuple[StackUsage, ...]) -> list[dict[str, Any]]:
-        return [
-            {**vars(u), "frames": [frames.setdefault(frame, len(frames)) for frame in u.frames]}
-            for u in usages
-        ]
-
-    events = vars(snapshot.events)
-    return {
-        **vars(snapshot),
-        "events": {**events, "missed_by_reason": dict(snapshot.events.missed_by_reason)},
-        "stacks": encode(snapshot.stacks),
-        "mappings": encode(snapshot.mappings),
-    }
-
-
-def _decode_snapshot(record: dict[str, Any], frames: list[Frame]) -> HeapSnapshot:
-    def decode(usages: list[dict[str, Any]]) -> tuple[StackUsage, ...]:
-        return tuple(
-            StackUsage(**{**usage, "frames": tuple(frames[number] for number in usage["frames"])})
-            for usage in usages
-        )
-
-    return HeapSnapshot(
-        **{
-            **record,
-            "stacks": decode(record["stacks"]),
-            "mappings": decode(record["mappings"]),
-            "events": TraceEvents(**record["events"]),
-        }
+def _make_refusal(path: Path) -> RecordingError:
+    return RecordingError(
+        f"{path} is not a session that this lab saved", "make one with: ./lab trace --save FILE"
     )
+
+
+def _mark(value: Any, source: str) -> Any:
+    if isinstance(value, dict):
+        return {key: _mark(each, source) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_mark(each, source) for each in value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type) and hasattr(value, "source"):
+        marked: Any = dataclasses.replace(value, **{"source": source})
+        return marked
+    return value

@@ -5,6 +5,7 @@ Every panel runs the same on a recording, says so, and leaves a picture when it 
 
 from __future__ import annotations
 
+from lablib.panels.address_space import AddressSpacePanel
 from lablib.panels.sizes import SizesPanel
 
-__all__ = ["SizesPanel"]
+__all__ = ["AddressSpacePanel", "SizesPanel"]

@@ -28,6 +28,7 @@ from lablib.records.memory import (
     MemoryCall,
     MemoryTrace,
     PageFault,
+    StackGrowth,
 )
 from lablib.records.process import (
     CHUNK_STATES,
@@ -77,6 +78,7 @@ __all__ = [
     "ProcessVerdict",
     "ResidentPages",
     "Segment",
+    "StackGrowth",
     "StackUsage",
     "StackVerdict",
     "Target",

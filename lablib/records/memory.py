@@ -15,7 +15,8 @@ class PageFault:
 
     `was_present` says that the page was in memory but didn't allow the access: a copy-on-write, or
     a write to a constant. `is_instruction` is a fetch of code. `by_kernel` says that a system call
-    touched the page for the process. `first_elapsed_s` is when the first of them came, in seconds
+    touched the page for the process. `is_major` says that it had to be read from a disk first.
+    `first_elapsed_s` is when the first of them came, in seconds
     from the start of the tracing. `frames` begin where the touch was, callers behind it.
     """
 
@@ -27,6 +28,7 @@ class PageFault:
     count: int
     first_elapsed_s: float
     frames: tuple[Frame, ...] = ()
+    is_major: bool = False
 
 
 MEMORY_CALLS = ("brk", "mmap", "munmap", "mremap")
@@ -52,11 +54,26 @@ class MemoryCall:
 
 
 @dataclass(frozen=True)
+class StackGrowth:
+    """One time that the kernel has extended the first thread's stack, by `size_bytes` downwards.
+
+    `start` is the stack's lowest address from then on, `frames` whose touch was the reason.
+    """
+
+    elapsed_s: float
+    start: int
+    size_bytes: int
+    frames: tuple[Frame, ...] = ()
+
+
+@dataclass(frozen=True)
 class MemoryTrace:
     """The page faults and memory calls of one process during `seconds`.
 
     `source` says how they were obtained ("ebpf", or "recorded: " and where), `kernel` on which
-    kernel release. What could not be recorded is counted in `missed_by_reason`.
+    kernel release. What could not be recorded is counted in `missed_by_reason`. `stack_start` is
+    where the first thread's stack began when the tracing did, and `stack_floor` where the mapping
+    below it ends; both are 0 where that isn't known.
     """
 
     source: str
@@ -66,6 +83,8 @@ class MemoryTrace:
     faults: tuple[PageFault, ...]
     calls: tuple[MemoryCall, ...]
     missed_by_reason: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    stack_floor: int = 0
+    stack_start: int = 0
 
     @property
     def fault_count(self) -> int:
@@ -88,3 +107,16 @@ class MemoryTrace:
             for fault in self.faults
             if start <= fault.page_address < end and was_present in (None, fault.was_present)
         )
+
+    def stack_growth(self) -> tuple[StackGrowth, ...]:
+        """Return how the kernel has extended the first thread's stack, in order of time.
+
+        It does so at a fault below the stack's start, as far as that page and no further.
+        """
+        start = self.stack_start
+        grown = []
+        for fault in sorted(self.faults, key=lambda fault: fault.first_elapsed_s):
+            if self.stack_floor <= fault.page_address < start:
+                size_bytes, start = start - fault.page_address, fault.page_address
+                grown.append(StackGrowth(fault.first_elapsed_s, start, size_bytes, fault.frames))
+        return tuple(grown)

@@ -12,7 +12,7 @@ import errno
 import fcntl
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from lablib.tracing.bytecode import KPROBE, load_code
@@ -21,6 +21,9 @@ from lablib.tracing.maps import bpf
 UPROBE_MULTI = 48
 """BPF_TRACE_UPROBE_MULTI of enum bpf_attach_type: a program for such a link is loaded as such."""
 
+MINOR_FAULTS, MAJOR_FAULTS = 5, 6
+"""PERF_COUNT_SW_PAGE_FAULTS_MIN and _MAJ of enum perf_sw_ids."""
+
 ALL_PROCESSES = -1
 _NO_PROCESS = -2
 
@@ -28,10 +31,11 @@ _BPF_RAW_TRACEPOINT_OPEN = 17
 _BPF_LINK_CREATE = 28
 _RETURN = 1  # BPF_F_UPROBE_MULTI_RETURN
 _PERF_EVENT_OPEN = {"x86_64": 298, "aarch64": 241}
-_PERF_TYPE_TRACEPOINT = 2
+_PERF_TYPE_SOFTWARE, _PERF_TYPE_TRACEPOINT = 1, 2
 _PERF_FLAG_FD_CLOEXEC = 8
 _PERF_IOC_SET_BPF = 0x40042408
 _PERF_IOC_ENABLE = 0x2400
+_ONLINE = Path("/sys/devices/system/cpu/online")
 _UPROBE_PMU = Path("/sys/bus/event_source/devices/uprobe")
 _RETURN_0 = bytes.fromhex("b700000000000000 9500000000000000")
 """The shortest program: r0 = 0; exit."""
@@ -153,6 +157,25 @@ def attach_raw_tracepoint(program_fd: int, event: str) -> int:
     return bpf(_BPF_RAW_TRACEPOINT_OPEN, attributes)
 
 
+def read_processors() -> frozenset[int]:
+    """Return the numbers of the processors that are in use; raises `OSError`."""
+    found: set[int] = set()
+    for span in _ONLINE.read_text().strip().split(","):
+        first, _, last = span.partition("-")
+        found.update(range(int(first), int(last or first) + 1))
+    return frozenset(found)
+
+
+def attach_software_event(program_fd: int, event: int, processors: Iterable[int]) -> None:
+    """Put a program on each event of a kind on these processors, whatever process it is in.
+
+    Raises `OSError`.
+    """
+    for processor in processors:
+        attributes = _PerfEventAttributes(type=_PERF_TYPE_SOFTWARE, config=event, sample_period=1)
+        _start_event(_open_event(attributes, ALL_PROCESSES, processor), program_fd)
+
+
 def _create_link(
     program_fd: int,
     path: ctypes.Array[ctypes.c_char],
@@ -189,14 +212,15 @@ def _open_uprobe_event(
     return _open_event(attributes, pid)
 
 
-def _open_event(attributes: _PerfEventAttributes, pid: int) -> int:
+def _open_event(attributes: _PerfEventAttributes, pid: int, processor: int = 0) -> int:
+    """Where `pid` is `ALL_PROCESSES`, one processor must be named; tracepoints then see all."""
     attributes.size = ctypes.sizeof(attributes)
     libc = ctypes.CDLL(None, use_errno=True)
     descriptor = libc.syscall(
         ctypes.c_long(_PERF_EVENT_OPEN[platform.machine()]),
         ctypes.byref(attributes),
         ctypes.c_int(pid),
-        ctypes.c_int(0 if pid == ALL_PROCESSES else -1),  # the processor; any one will do
+        ctypes.c_int(processor if pid == ALL_PROCESSES else -1),
         ctypes.c_int(-1),
         ctypes.c_ulong(_PERF_FLAG_FD_CLOEXEC),
     )

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from lablib.tracing.maps import MapShape, bpf, create_map
 
-KPROBE, TRACEPOINT, RAW_TRACEPOINT = 2, 5, 17
+KPROBE, TRACEPOINT, PERF_EVENT, RAW_TRACEPOINT = 2, 5, 7, 17
 """Of enum bpf_prog_type, in the kernel's uapi/linux/bpf.h; a uprobe's program is a KPROBE."""
 
 INSTRUCTION_BYTES = 8

@@ -143,21 +143,11 @@ class Tracer(AbstractContextManager["Tracer"]):
         yield self.stop()
 
     def _open(self, pid: int, symbolizer: Symbolizer) -> dict[str, Any]:
-        tables = symbolizer.read_unwind_tables(protocol.MAX_UNWIND_PAGES, protocol.MAX_UNWIND_ROWS)
         wanted = {name: value for name, value in vars(self.options).items() if value is not None}
-        header, _ = _ask(
-            self._connection,
-            tables.page_numbers + tables.pages + tables.rows,
-            operation="trace_heap",
-            pid=pid,
-            pages=len(tables.page_numbers) // protocol.PAGE_KEY_BYTES,
-            rows=len(tables.rows) // protocol.ROW_BYTES,
-            **wanted,
-        )
-        return header
+        return open_session(self._connection, "trace_heap", pid, symbolizer, **wanted)
 
     def _take_snapshot(self, operation: str) -> HeapSnapshot:
-        header, payload = _ask(self._connection, operation=operation)
+        header, payload = ask(self._connection, operation=operation)
         elapsed_s = (header["now_ns"] - self._opened_ns) / 1e9
         pid_by_number = {0: self.target.pid}
         running = {self.target.pid: header["is_running"]}
@@ -197,6 +187,26 @@ class Tracer(AbstractContextManager["Tracer"]):
         )
 
 
+def open_session(
+    connection: socket.socket, operation: str, pid: int, symbolizer: Symbolizer, **wanted: Any
+) -> dict[str, Any]:
+    """Have the service trace process `pid`, and return what it says of the session.
+
+    Raises `TargetError` or `TracerError`.
+    """
+    tables = symbolizer.read_unwind_tables(protocol.MAX_UNWIND_PAGES, protocol.MAX_UNWIND_ROWS)
+    header, _ = ask(
+        connection,
+        tables.page_numbers + tables.pages + tables.rows,
+        operation=operation,
+        pid=pid,
+        pages=len(tables.page_numbers) // protocol.PAGE_KEY_BYTES,
+        rows=len(tables.rows) // protocol.ROW_BYTES,
+        **wanted,
+    )
+    return header
+
+
 def _sort_by_size(usages: Iterable[StackUsage]) -> tuple[StackUsage, ...]:
     return tuple(sorted(usages, key=lambda usage: -usage.live_bytes))
 
@@ -210,7 +220,7 @@ def run_memleak(
     debug files by build-id. Raises `TracerError` unless you are root or started the service.
     """
     with contextlib.closing(connect()) as connection:
-        answer, _ = _ask(
+        answer, _ = ask(
             connection,
             operation="run_memleak",
             pid=pid,
@@ -225,7 +235,7 @@ def connect() -> socket.socket:
     """Return a connection to the service, or raise `TracerError` if none of this version runs."""
     connection = _open_connection()
     try:
-        status, _ = _ask(connection, operation="status")
+        status, _ = ask(connection, operation="status")
         if status["fingerprint"] != protocol.service_fingerprint():
             raise TracerError(
                 f"the tracer service that runs is of another version ({status['fingerprint']}, "
@@ -241,13 +251,13 @@ def connect() -> socket.socket:
 def read_status() -> dict[str, Any]:
     """Return what the running service says of itself: fingerprint, pid, owner_uid, kernel."""
     with contextlib.closing(_open_connection()) as connection:
-        return _ask(connection, operation="status")[0]
+        return ask(connection, operation="status")[0]
 
 
 def stop_service() -> None:
     """Have the service end, and return when it has; it detaches every session first."""
     with contextlib.closing(_open_connection()) as connection:
-        _ask(connection, operation="stop_service")
+        ask(connection, operation="stop_service")
     deadline = time.monotonic() + STOP_TIMEOUT_S
     while protocol.socket_path().exists() and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -282,7 +292,8 @@ def _open_connection() -> socket.socket:
             ) from None
 
 
-def _ask(connection: socket.socket, payload: bytes = b"", **request: Any) -> protocol.Message:
+def ask(connection: socket.socket, payload: bytes = b"", **request: Any) -> protocol.Message:
+    """Send a request and return the answer; an error in it is raised as what it is."""
     try:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             protocol.send(connection, request, payload)  # refused unread: the answer says why

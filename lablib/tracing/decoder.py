@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -27,54 +27,18 @@ class Resolver(Protocol):
         ...
 
 
-class SnapshotDecoder:
-    """Makes records of one session's snapshots; each stack is resolved once."""
+class StackDecoder:
+    """Makes frames of one session's rows of stacks; each stack is resolved once."""
 
-    def __init__(
-        self, description: Mapping[str, Any], resolver: Resolver, sample_bytes: int
-    ) -> None:
+    def __init__(self, description: Mapping[str, Any], resolver: Resolver) -> None:
         """Decode what the session of this description sends."""
-        self._words = len(STACK_FIELDS) + int(description["max_frames"])
+        self.words = len(STACK_FIELDS) + int(description["max_frames"])
         self._has_rules = bool(description["has_unwind_tables"])
         self._resolver = resolver
-        self._sample_bytes = sample_bytes
         self._stacks: dict[bytes, Stack] = {}
 
-    def decode(self, header: Mapping[str, Any], payload: bytes) -> dict[int, list[StackUsage]]:
-        """Return the usages of each process by its number, heap and mappings.
-
-        Rows of the current window only; those that resolve to the same frames are added together.
-        """
-        count = int(header["stacks"])
-        words: Words = np.frombuffer(payload, np.uint64)
-        rows_end = count + count * self._words
-        ids, rows = words[:count], words[count:rows_end].reshape(count, self._words)
-        usage_by_number = words[rows_end:].reshape(-1, len(USAGE_FIELDS))
-        is_current = rows[:, _FIELD["window"]] == header["window"]
-        is_mapping = rows[:, _FIELD["is_mapping"]] == 1
-        totals: dict[tuple[int, str, Stack], list[int]] = {}
-        for row in rows[is_current & ~is_mapping]:
-            number = int(row[_FIELD["number"]])
-            if number >= len(usage_by_number):
-                continue  # one too many for the table, and counted as lost
-            values = usage_by_number[number, :7].tolist()
-            key = (int(row[_FIELD["process"]]), "heap", self._resolve(row))
-            _add(totals.setdefault(key, [0] * 7), values)
-        mapping_ids = ids[is_current & is_mapping].tolist()
-        row_by_id = dict(zip(mapping_ids, rows[is_current & is_mapping], strict=True))
-        for process, kind, stack_id, *values in header["mappings"]:
-            if (found := row_by_id.get(stack_id)) is not None:
-                frames, is_cut = self._resolve(found)
-                stack = (_drop_mapping_functions(frames), is_cut)
-                _add(totals.setdefault((process, kind, stack), [0] * 7), [*values, 0, 0])
-        usages: dict[int, list[StackUsage]] = {}
-        for (process, kind, stack), total in totals.items():
-            usages.setdefault(process, []).append(
-                self._make_usage(kind, stack, total, int(header["now_ns"]))
-            )
-        return usages
-
-    def _resolve(self, row: Words) -> Stack:
+    def resolve(self, row: Words) -> Stack:
+        """Return the frames of a row, callers last, and whether callers are missing."""
         key = row[_FIELD["ending"] :].tobytes()
         if key not in self._stacks:
             depth = int(row[_FIELD["depth"]])
@@ -86,6 +50,51 @@ class SnapshotDecoder:
             is_whole = row[_FIELD["ending"]] == _REACHED_TOP and not certain
             self._stacks[key] = frames, is_cut and not is_whole
         return self._stacks[key]
+
+
+class SnapshotDecoder:
+    """Makes records of one session's snapshots."""
+
+    def __init__(
+        self, description: Mapping[str, Any], resolver: Resolver, sample_bytes: int
+    ) -> None:
+        """Decode what the session of this description sends."""
+        self._stacks = StackDecoder(description, resolver)
+        self._sample_bytes = sample_bytes
+
+    def decode(self, header: Mapping[str, Any], payload: bytes) -> dict[int, list[StackUsage]]:
+        """Return the usages of each process by its number, heap and mappings.
+
+        Rows of the current window only; those that resolve to the same frames are added together.
+        """
+        count = int(header["stacks"])
+        words: Words = np.frombuffer(payload, np.uint64)
+        rows_end = count + count * self._stacks.words
+        ids, rows = words[:count], words[count:rows_end].reshape(count, self._stacks.words)
+        usage_by_number = words[rows_end:].reshape(-1, len(USAGE_FIELDS))
+        is_current = rows[:, _FIELD["window"]] == header["window"]
+        is_mapping = rows[:, _FIELD["is_mapping"]] == 1
+        totals: dict[tuple[int, str, Stack], list[int]] = {}
+        for row in rows[is_current & ~is_mapping]:
+            number = int(row[_FIELD["number"]])
+            if number >= len(usage_by_number):
+                continue  # one too many for the table, and counted as lost
+            values = usage_by_number[number, :7].tolist()
+            key = (int(row[_FIELD["process"]]), "heap", self._stacks.resolve(row))
+            _add(totals.setdefault(key, [0] * 7), values)
+        mapping_ids = ids[is_current & is_mapping].tolist()
+        row_by_id = dict(zip(mapping_ids, rows[is_current & is_mapping], strict=True))
+        for process, kind, stack_id, *values in header["mappings"]:
+            if (found := row_by_id.get(stack_id)) is not None:
+                frames, is_cut = self._stacks.resolve(found)
+                stack = (drop_functions(_MAPPING_FUNCTIONS, frames), is_cut)
+                _add(totals.setdefault((process, kind, stack), [0] * 7), [*values, 0, 0])
+        usages: dict[int, list[StackUsage]] = {}
+        for (process, kind, stack), total in totals.items():
+            usages.setdefault(process, []).append(
+                self._make_usage(kind, stack, total, int(header["now_ns"]))
+            )
+        return usages
 
     def _make_usage(self, kind: str, stack: Stack, total: list[int], now_ns: int) -> StackUsage:
         allocated_bytes, allocated, freed_bytes, freed, born_sum_ns, records, variance = total
@@ -112,13 +121,12 @@ class SnapshotDecoder:
 def decode_events(counters: Mapping[str, int], heap: Iterable[StackUsage]) -> TraceEvents:
     """Return what was counted beside the stacks; `heap` are the usages that go with it."""
     usages = list(heap)
-    lost = {name: n for name, n in counters.items() if name.startswith("lost_") and n}
     return TraceEvents(
         allocations=sum(usage.allocated_blocks for usage in usages),
         frees=sum(usage.freed_blocks for usage in usages),
         from_before=counters["frees_from_before"] + counters["returns_from_before"],
         failed_allocations=counters["failed_allocations"],
-        missed_by_reason={name.removeprefix("lost_"): n for name, n in lost.items()},
+        missed_by_reason=decode_missed(counters),
     )
 
 
@@ -127,8 +135,20 @@ def _add(total: list[int], values: Sequence[int]) -> None:
         total[number] += value
 
 
-def _drop_mapping_functions(frames: tuple[Frame, ...]) -> tuple[Frame, ...]:
-    """Without libc's own mmap on top: the first frame is the one that called it."""
-    while len(frames) > 1 and (frames[0].function or "").lstrip("_") in _MAPPING_FUNCTIONS:
+def drop_functions(names: Collection[str], frames: tuple[Frame, ...]) -> tuple[Frame, ...]:
+    """Return frames without libc's own functions of these names on top.
+
+    So the first frame is the one that called them.
+    """
+    while len(frames) > 1 and (frames[0].function or "").lstrip("_") in names:
         frames = frames[1:]
     return frames
+
+
+def decode_missed(counters: Mapping[str, int]) -> dict[str, int]:
+    """Return how many events were lost, by reason, without those that are none."""
+    return {
+        name.removeprefix("lost_"): count
+        for name, count in counters.items()
+        if name.startswith("lost_") and count
+    }

@@ -18,6 +18,7 @@ import json
 import os
 import socket
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,13 @@ MAX_UNWIND_BYTES = MAX_UNWIND_PAGES * (PAGE_KEY_BYTES + PAGE_BYTES) + MAX_UNWIND
 
 MAX_SAMPLE_BYTES = 1 << 20
 MAX_BLOCKS_LIMIT = 1 << 26
-MAX_STACKS_LIMIT = 1 << 20
+MAX_FAULTS_LIMIT = 1 << 22
+STACK_LIMITS = {
+    "max_stacks": (1, 1 << 20),
+    "pages": (0, MAX_UNWIND_PAGES),
+    "rows": (0, MAX_UNWIND_ROWS),
+}
+"""Lowest and highest of what a request may say about call stacks."""
 
 COUNTERS = (
     "frees_from_before",
@@ -57,6 +64,9 @@ COUNTERS = (
     "lost_raced",
     "lost_mappings_full",
     "lost_processes_full",
+    "lost_faults_full",
+    "lost_calls_full",
+    "lost_unmatched",
 )
 """The kernel side's event counters, in the order of `enum counter` in session.bpf.c."""
 
@@ -91,6 +101,15 @@ SAMPLE_UNIT = 65536
 
 MAPPING_CLASSES = ("mapping", "thread_stack", "arena", "file")
 """Whose a mapping is, in the order of `enum mapping_class` in mappings.bpf.c."""
+
+FAULT_FIELDS = ("page_and_flags", "stack_id", "count", "first_ns")
+"""The words of `struct fault_key` and `struct fault` in faults.bpf.c."""
+
+FAULT_FLAGS = {"is_write": 1, "is_instruction": 2, "was_present": 4, "by_kernel": 8, "is_major": 16}
+"""Bits in the lower end of `page_and_flags`: `enum fault_sort` in faults.bpf.c."""
+
+CALL_FIELDS = ("time_ns", "thread", "name", "address", "length_bytes", "result", "stack_id")
+"""The words of `struct memory_call_key` and `struct memory_call` in memory_calls.bpf.c."""
 
 _LENGTHS = struct.Struct("!II")
 _TRACING_DIR = Path(__file__).parent
@@ -144,6 +163,24 @@ def receive(
     if not isinstance(header, dict):
         raise TracerError("a message on the tracer's socket is not a JSON object")
     return header, _receive_exactly(connection, payload_bytes)
+
+
+def read_numbers(
+    request: Mapping[str, Any], limits: Mapping[str, tuple[int, int]]
+) -> dict[str, int]:
+    """Return the numbers of these names that a request gives.
+
+    Raises `TracerError` for one that is none, or out of its limits.
+    """
+    given = {}
+    for name, (lowest, highest) in limits.items():
+        value = request.get(name)
+        if value is None:
+            continue
+        if type(value) is not int or not lowest <= value <= highest:
+            raise TracerError(f"{name} must be a number from {lowest:,} to {highest:,}")
+        given[name] = value
+    return given
 
 
 def _receive_exactly(connection: socket.socket, size: int, may_end: bool = False) -> bytes:

@@ -25,10 +25,13 @@ from typing import Any
 from lablib import errors
 from lablib.errors import LabError, TracerError
 from lablib.tracing import protocol
+from lablib.tracing.heap_program import HEAP_FUNCTIONS
 from lablib.tracing.kernel import enter_private_mounts
 from lablib.tracing.memleak import run_memleak
+from lablib.tracing.memory_program import MEMORY_FUNCTIONS
+from lablib.tracing.memory_session import MemoryOptions, MemorySession
 from lablib.tracing.permission import Target, read_peer_uid
-from lablib.tracing.program import TracerProgram
+from lablib.tracing.program import TracerProgram, compile_tracer
 from lablib.tracing.session import HeapSession, SessionOptions
 
 MAX_SESSIONS = 60
@@ -41,6 +44,9 @@ MAX_SESSIONS_PER_USER = 15
 
 FREE_FOR_ALL_BLOCKS = 1 << 22
 """How many blocks anybody may ask room for: the kernel sets 16 bytes aside for each."""
+
+FREE_FOR_ALL_FAULTS = 1 << 20
+"""For how many different faults anybody may ask room: the kernel sets 96 bytes aside for each."""
 
 SET_UP_TIMEOUT_S = 20
 """How long a connection may take to say what it wants and to get it; then its process is ended."""
@@ -193,7 +199,15 @@ def _serve_request(
                 caller_uid, owner_uid, f"ask for room for more than {FREE_FOR_ALL_BLOCKS:,} blocks"
             )
         with contextlib.closing(Target(_read_pid(request), caller_uid)) as target:
-            _serve_heap_session(connection, HeapSession(program, target, options, payload))
+            _serve_session(connection, HeapSession(program, target, options, payload))
+    elif operation == "trace_memory":
+        memory_options = MemoryOptions.parse(request)
+        if memory_options.max_faults > FREE_FOR_ALL_FAULTS:
+            _require_owner(
+                caller_uid, owner_uid, f"ask for room for more than {FREE_FOR_ALL_FAULTS:,} faults"
+            )
+        with contextlib.closing(Target(_read_pid(request), caller_uid)) as target:
+            _serve_session(connection, MemorySession(program, target, memory_options, payload))
     elif operation == "run_memleak":
         _require_owner(
             caller_uid, owner_uid, "run memleak, which reads a program's symbols with root's rights"
@@ -205,7 +219,7 @@ def _serve_request(
         raise TracerError("the tracer service does not know this request")
 
 
-def _serve_heap_session(connection: socket.socket, session: HeapSession) -> None:
+def _serve_session(connection: socket.socket, session: HeapSession | MemorySession) -> None:
     signal.alarm(0)  # set up in time
     protocol.send(connection, session.description)
     while True:
@@ -215,13 +229,7 @@ def _serve_heap_session(connection: socket.socket, session: HeapSession) -> None
         if message is None:
             return
         operation = message[0].get("operation")
-        if operation == "open_window":
-            session.open_window()
-        elif operation == "close_window":
-            session.close_window()
-        elif operation not in ("snapshot", "stop"):
-            raise TracerError("the tracer service does not know this request")
-        protocol.send(connection, *session.snapshot(final=operation == "stop"))
+        protocol.send(connection, *session.answer(operation))
         if operation == "stop":
             return
 
@@ -276,7 +284,8 @@ def main() -> None:
         except OSError:
             return  # another one serves here already, or is about to
         enter_private_mounts()
-        Service(options.socket, options.owner_uid, TracerProgram()).run()
+        program = compile_tracer([*HEAP_FUNCTIONS, *MEMORY_FUNCTIONS])
+        Service(options.socket, options.owner_uid, program).run()
     except LabError as error:
         sys.exit(f"lab-tracer: {error}")
     except Exception as error:  # the one who started us reads the last line of our log

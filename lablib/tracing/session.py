@@ -7,7 +7,6 @@ takes them and the maps away, so nothing can be left attached.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import dataclasses
 import os
 import struct
@@ -19,6 +18,7 @@ from typing import Any, Literal
 
 from lablib.errors import TargetError, TracerError
 from lablib.tracing.attach import ALL_PROCESSES
+from lablib.tracing.heap_program import HeapProgram
 from lablib.tracing.mappings import MappingEvent, MappingLedger
 from lablib.tracing.permission import Target
 from lablib.tracing.probes import find_allocators
@@ -30,17 +30,15 @@ from lablib.tracing.program import (
     SIZES,
     Session,
     TracerProgram,
+    await_running_programs,
 )
 from lablib.tracing.protocol import (
     MAPPING_CLASSES,
     MAX_BLOCKS_LIMIT,
     MAX_SAMPLE_BYTES,
-    MAX_STACKS_LIMIT,
-    MAX_UNWIND_PAGES,
-    MAX_UNWIND_ROWS,
-    PAGE_BYTES,
-    PAGE_KEY_BYTES,
-    ROW_BYTES,
+    STACK_LIMITS,
+    Message,
+    read_numbers,
 )
 
 RSS_BYTES_PER_BLOCK = 256
@@ -49,8 +47,6 @@ RSS_BYTES_PER_BLOCK = 256
 EVENT_KINDS: tuple[Literal["map", "unmap", "unmap_failed"], ...] = ("map", "unmap", "unmap_failed")
 """Of mapping events, in the order of `enum mapping_kind` in mappings.bpf.c."""
 
-_MEMBARRIER_SYSCALL = {"x86_64": 324, "aarch64": 283}
-_MEMBARRIER_CMD_GLOBAL = 1
 _EVENT_KEY, _EVENT = struct.Struct("=2Q"), struct.Struct("=6Q")
 
 
@@ -72,18 +68,9 @@ class SessionOptions:
         limits = {
             "sample_bytes": (0, MAX_SAMPLE_BYTES),
             "max_blocks": (1, MAX_BLOCKS_LIMIT),
-            "max_stacks": (1, MAX_STACKS_LIMIT),
-            "pages": (0, MAX_UNWIND_PAGES),
-            "rows": (0, MAX_UNWIND_ROWS),
+            **STACK_LIMITS,
         }
-        given: dict[str, Any] = {}
-        for name, (lowest, highest) in limits.items():
-            value = request.get(name)
-            if value is None:
-                continue
-            if type(value) is not int or not lowest <= value <= highest:
-                raise TracerError(f"{name} must be a number from {lowest:,} to {highest:,}")
-            given[name] = value
+        given: dict[str, Any] = read_numbers(request, limits)
         for name in ("follows_forks", "opens_window"):
             value = request.get(name)
             if value is not None:
@@ -100,22 +87,30 @@ class HeapSession:
         self, program: TracerProgram, target: Target, options: SessionOptions, unwind_tables: bytes
     ) -> None:
         """Find the target's allocators and attach; raises `TargetError` or `TracerError`."""
-        self._program = program
+        self._program = HeapProgram(program)
         self._target = target
         self._options = options
         self._ledgers: dict[int, MappingLedger] = defaultdict(_make_ledger)
         self._has_lost_leader = False
         self._probed_thread = target.pid
         max_blocks = options.max_blocks or choose_max_blocks(target.pid)
-        program.make_maps(max_blocks, options.max_stacks, options.pages, options.rows)
-        program.load()
+        self._program.make_maps(
+            {
+                "blocks": max_blocks,
+                "stacks": options.max_stacks,
+                "usages": options.max_stacks,
+                "unwind_pages": max(1, options.pages),
+                "unwind_rows": max(1, options.rows),
+            }
+        )
+        self._program.load()
         self._session = Session(
             target.pid, follows_forks=options.follows_forks, sample_bytes=options.sample_bytes
         )
-        self._load_unwind_tables(unwind_tables)
-        program.write_clock(time.monotonic_ns())
-        program.write_session(self._session)
-        program.watch(options.follows_forks)
+        self._program.write_unwind_tables(options.pages, options.rows, unwind_tables)
+        self._program.write_clock(time.monotonic_ns())
+        self._program.write_session(self._session)
+        self._program.watch(options.follows_forks)
         target.check()  # who it is now; an exec from here on is noticed
         self._allocators = find_allocators(target.pid)
         self._session = dataclasses.replace(
@@ -124,11 +119,12 @@ class HeapSession:
             allocator_spans=tuple((each.start, each.end) for each in self._allocators),
         )
         try:
-            program.attach(self._allocators, ALL_PROCESSES if options.follows_forks else target.pid)
+            thread = ALL_PROCESSES if options.follows_forks else target.pid
+            self._program.attach(self._allocators, thread)
         finally:
             target.check()  # that it has not ended, nor its number been reused meanwhile
         self.set_state(OPEN if options.opens_window else CLOSED)
-        if program.read_fate()[0]:  # asked last: an exec from now on closes the window itself
+        if self._program.read_fate()[0]:  # asked last: an exec from now on closes the window itself
             raise TargetError(f"process {target.pid} became another program", "trace it again")
         self.description = {
             "opened_ns": time.monotonic_ns(),
@@ -156,6 +152,16 @@ class HeapSession:
         """Count no more allocations, but go on following the window's blocks to their end."""
         self.set_state(FREES_ONLY)
 
+    def answer(self, operation: object) -> Message:
+        """Do what the client asks for, and return the snapshot after it; raises `TracerError`."""
+        if operation == "open_window":
+            self.open_window()
+        elif operation == "close_window":
+            self.close_window()
+        elif operation not in ("snapshot", "stop"):
+            raise TracerError("the tracer service does not know this request")
+        return self.snapshot(final=operation == "stop")
+
     def tend(self) -> None:
         """Do what can't wait for a snapshot: set the clock, take reports, keep the probes alive."""
         self._program.write_clock(time.monotonic_ns())
@@ -170,7 +176,7 @@ class HeapSession:
         """
         if final:
             self.set_state(CLOSED)
-            _await_running_programs()
+            await_running_programs()
         self.tend()
         has_executed, _ = self._program.read_fate()
         header: dict[str, Any] = {
@@ -181,7 +187,8 @@ class HeapSession:
         }
         counters = self._program.read_counters()
         counters["lost_first_thread_gone"] = int(self._has_lost_leader)
-        ids, rows, totals = self._program.read_stacks(self._options.max_stacks)
+        ids, rows = self._program.read_stack_rows()
+        totals = self._program.read_totals(self._options.max_stacks)
         header |= {
             "stacks": len(ids) // 8,
             "counters": counters,
@@ -189,12 +196,6 @@ class HeapSession:
             "processes": self._describe_processes(),
         }
         return header, ids + rows + totals
-
-    def _load_unwind_tables(self, tables: bytes) -> None:
-        pages, rows = self._options.pages, self._options.rows
-        if len(tables) != pages * (PAGE_KEY_BYTES + PAGE_BYTES) + rows * ROW_BYTES:
-            raise TracerError("the request's unwind tables are not as long as it says")
-        self._program.write_unwind_tables(pages, tables)
 
     def _take_mapping_events(self) -> None:
         keys, values = self._program.take_mapping_events()
@@ -257,9 +258,3 @@ def _make_ledger() -> MappingLedger:
 
 def _count_frees(allocators: Any) -> int:
     return sum(site.program == "on_free" for each in allocators for site in each.sites)
-
-
-def _await_running_programs() -> None:
-    """Return once no BPF program that began before is still running (a grace period of RCU)."""
-    number = _MEMBARRIER_SYSCALL[os.uname().machine]
-    ctypes.CDLL(None).syscall(ctypes.c_long(number), ctypes.c_int(_MEMBARRIER_CMD_GLOBAL), 0, 0)

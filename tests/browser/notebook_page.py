@@ -19,6 +19,7 @@ SIZES = {"desktop": (1600, 1000), "projector": (1280, 720)}
 STEP_TIMEOUT_MS = 60_000
 RUN_TIMEOUT_MS = 240_000
 MAX_TABS = 400
+expect.set_options(timeout=STEP_TIMEOUT_MS)
 
 _CONTROLS = ":is(button, input, select, textarea, a[href], [role=slider], [tabindex='0'])"
 # Cells that wait for their turn have a star; at an error those below it lose theirs.

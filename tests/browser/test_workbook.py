@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from conftest import require_tracer
+from conftest import require_for_notebook
 from notebook_page import (
     SIZES,
     find_figures,
@@ -23,7 +23,6 @@ from notebook_page import (
 from playwright.sync_api import expect
 
 NAMES = sorted(path.stem for path in Path(__file__).parents[2].glob("notebooks/*.ipynb"))
-NEEDS_TRACER = {"09_fibonacci_case"}
 
 
 def choose_another_rate(page):
@@ -44,8 +43,7 @@ def name(request):
 @pytest.fixture(scope="module")
 def page(name, chromium, notebook_server):
     """The notebook with all cells run, once for the tests of this module, in their order."""
-    if name in NEEDS_TRACER:
-        require_tracer()
+    require_for_notebook(name)
     with open_page(chromium) as page:
         open_notebook(page, notebook_server, f"{name}.ipynb")
         run_all(page)

@@ -176,7 +176,8 @@ WORDS = sorted(
 )
 """All plain words in the tracer's code: its operations, its options, and much that is neither."""
 
-OPERATIONS = ("status", "stop_service", "trace_heap", "run_memleak", "snapshot", "open_window")
+TRACING = ("trace_heap", "trace_memory")
+OPERATIONS = ("status", "stop_service", *TRACING, "run_memleak", "snapshot", "open_window", "read")
 
 MAX_PID = 1 << 22
 """The kernel's own limit (PID_MAX_LIMIT): a number above it is no process's."""
@@ -265,26 +266,29 @@ def trace_requests(pid: int) -> st.SearchStrategy[bytes]:
             "sample_bytes": st.integers(0, protocol.MAX_SAMPLE_BYTES),
             "max_blocks": st.integers(-1, 1 << 16),
             "max_stacks": st.integers(-1, 1 << 16),
+            "max_faults": st.integers(-1, 1 << 16),
             "opens_window": st.booleans() | json_values,
             "follows_forks": st.just(False) | json_values,
         },
     )
 
-    def write(options: dict[str, Any], tables: tuple[list[int], list[int]]) -> bytes:
+    def write(
+        operation: str, options: dict[str, Any], tables: tuple[list[int], list[int]]
+    ) -> bytes:
         entry_words = (protocol.PAGE_KEY_BYTES + protocol.PAGE_BYTES) // 8
         pages = len(tables[0]) // entry_words
         words = tables[0][: pages * entry_words] + tables[1]
         payload = struct.pack(f"={len(words)}Q", *words)
         sizes = {"pages": pages, "rows": len(tables[1])}
-        request = {**options, **sizes, "operation": "trace_heap", "pid": pid}
+        request = {**options, **sizes, "operation": operation, "pid": pid}
         return frame(request, len(payload)) + payload
 
-    return st.builds(write, options, tables)
+    return st.builds(write, st.sampled_from(TRACING), options, tables)
 
 
 def _is_harmless(request: dict[str, Any]) -> bool:
     operation, pid = request.get("operation"), request.get("pid")
-    if operation == "trace_heap":
+    if operation in TRACING:
         return type(pid) is not int or not 0 < pid <= MAX_PID
     return operation not in ("stop_service", "run_memleak")
 

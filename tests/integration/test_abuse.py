@@ -17,6 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 from abuse import (
+    TRACING,
     Puppet,
     as_user,
     connect_as,
@@ -275,7 +276,7 @@ def test_a_user_gets_a_share_of_the_sessions_and_a_sentence_beyond_it(service):
 
 def test_nobody_reaches_a_process_of_somebody_else(victims):
     for pid in (victims[0], os.getpid(), 1):
-        for operation in ("trace_heap", "run_memleak", "stop_service"):
+        for operation in (*TRACING, "run_memleak", "stop_service"):
             with connect_as(NOBODY) as connection:
                 answer = converse(connection, frame({"operation": operation, "pid": pid}))[0]
                 assert answer["error"]["kind"] in ("TargetError", "TracerError")

@@ -68,6 +68,14 @@ def test_no_call_of_threads_at_one_call_site_is_missed(tmp_path):
     assert sum(s.allocated_blocks for s in work) == 1_001_000
 
 
+def test_a_block_is_followed_wherever_the_record_has_it(tmp_path):
+    snapshot = trace_to_the_end(build_workload("crowd", tmp_path))
+    assert from_function(snapshot, "fill") == (0, 0)
+    assert from_function(snapshot, "take_from_below") == (2 << 20, 2)
+    assert snapshot.events.from_before == 0
+    assert snapshot.events.missed_by_reason == {"raced": 2 * 100}
+
+
 def test_blocks_that_find_no_room_are_counted_as_missed(tmp_path):
     program = build_workload("million_live", tmp_path)
     snapshot = trace_to_the_end(program, TraceOptions(max_blocks=1_000_000))

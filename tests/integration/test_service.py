@@ -57,8 +57,9 @@ def ask_as_nobody(pid):
 
 
 @needs_root
-def test_another_users_process_is_refused(app):
-    answer = ask_as_nobody(app.pid)("trace_heap")
+@pytest.mark.parametrize("operation", ["trace_heap", "trace_memory"])
+def test_another_users_process_is_refused(app, operation):
+    answer = ask_as_nobody(app.pid)(operation)
     assert "TargetError" in answer
     assert f"process {app.pid} is not yours" in answer
 
@@ -68,6 +69,7 @@ def test_a_user_may_trace_a_process_of_their_own():
     sleeper = subprocess.Popen(["sleep", "60"], user=NOBODY)
     try:
         assert "allocator" in ask_as_nobody(sleeper.pid)("trace_heap")
+        assert "stack_start" in ask_as_nobody(sleeper.pid)("trace_memory")
     finally:
         sleeper.kill()
         sleeper.wait()
@@ -109,7 +111,7 @@ def test_a_pid_that_is_none_is_refused(pid):
         contextlib.closing(client.connect()) as connection,
         pytest.raises((TracerError, TargetError)),
     ):
-        client._ask(connection, operation="trace_heap", pid=pid)
+        client.ask(connection, operation="trace_heap", pid=pid)
 
 
 @pytest.mark.parametrize(
@@ -234,7 +236,8 @@ def test_a_program_with_more_rights_than_its_caller_is_refused(programs):
         process = start_as_nobody(programs / name)
         try:
             time.sleep(0.2)
-            assert "TargetError" in ask_as_nobody(process.pid)("trace_heap"), name
+            for operation in ("trace_heap", "trace_memory"):
+                assert "TargetError" in ask_as_nobody(process.pid)(operation), name
         finally:
             process.kill()
             process.communicate()

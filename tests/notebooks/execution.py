@@ -7,13 +7,13 @@ import nbformat
 from nbclient import NotebookClient
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
-NAMES = sorted(path.name for path in NOTEBOOKS.glob("*.ipynb"))
+NAMES = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
 
 
 @functools.cache
 def run_notebook(name: str) -> nbformat.NotebookNode:
-    """Return the notebook with its outputs; an error in a cell is raised."""
-    return execute(nbformat.read(NOTEBOOKS / name, as_version=4))
+    """Return the notebook, named without its suffix, with outputs; a cell's error is raised."""
+    return execute(nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4))
 
 
 def execute(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:

@@ -16,7 +16,7 @@ def read_outputs(name):
 
 
 def test_the_fibonacci_case():
-    text, figures = read_outputs("09_fibonacci_case.ipynb")
+    text, figures = read_outputs("09_fibonacci_case")
     assert len(figures) == 2
     assert "fibonacci+0x" in text
     assert re.search(r"fibonacci \(fib_leak\.c:\d+\) leaks", text)

@@ -11,7 +11,7 @@ PACKAGE = Path(lablib.__file__).parent
 RANKS = {
     **dict.fromkeys(["", "errors", "records"], 0),
     **dict.fromkeys(["privilege", "release", "resident", "unwinding", "wording", "ptrace"], 1),
-    **dict.fromkeys(["engine", "linking", "elf_symbols"], 2),
+    **dict.fromkeys(["engine", "linking", "elf_symbols", "encoding"], 2),
     **dict.fromkeys(
         [
             "apps",
@@ -30,7 +30,9 @@ RANKS = {
         ],
         3,
     ),
-    **dict.fromkeys(["plots", "figures", "study", "report", "flame", "live", "windows"], 4),
+    **dict.fromkeys(
+        ["plots", "figures", "study", "report", "flame", "live", "windows", "experiments"], 4
+    ),
     **dict.fromkeys(
         ["panels", "tables", "doctor", "demo", "workbook", "cleanup", "watching", "learning"], 5
     ),

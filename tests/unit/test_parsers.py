@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from lablib.errors import LabError
-from lablib.records import USAGE_KINDS
+from lablib.records import MEMORY_CALLS, USAGE_KINDS
 from lablib.symbols import parse_mappings
 from lablib.system import parse_vmstat_line
-from lablib.tracing import program, protocol, session
+from lablib.tracing import memory_session, program, protocol, session
 from lablib.tracing.memleak import parse_memleak
 from lablib.tracing.program import PROGRAMS_DIR
 
@@ -99,8 +99,36 @@ def test_counters_and_row_layout_are_those_of_the_kernel_side():
     classes = tuple(name.removesuffix("_mapping") for name in read_enum("mapping_class"))
     assert classes == protocol.MAPPING_CLASSES
     assert ("heap", *classes) == USAGE_KINDS
+    assert read_enum("memory_call_name") == MEMORY_CALLS
     source = (PROGRAMS_DIR / "stack.bpf.c").read_text()
     row = re.search(r"struct stack \{(.*?)u64 frames", source, re.DOTALL)[1]
     assert tuple(re.findall(r"u64 (\w+);", row)) == protocol.STACK_FIELDS
     usage = re.search(r"struct usage \{(.*?)\};", source, re.DOTALL)[1]
     assert tuple(re.findall(r"u64 (\w+);", usage)) == protocol.USAGE_FIELDS
+
+
+def read_words(part, name):
+    """The words of a struct of the kernel side."""
+    source = (PROGRAMS_DIR / f"{part}.bpf.c").read_text()
+    body = re.search(rf"struct {name} \{{(.*?)\}};", source, re.DOTALL)[1]
+    return tuple(re.findall(r"[us]64 (\w+);", body))
+
+
+def test_the_layout_of_faults_and_calls_is_that_of_the_kernel_side():
+    assert (
+        read_words("faults", "fault_key") + read_words("faults", "fault") == protocol.FAULT_FIELDS
+    )
+    calls = read_words("memory_calls", "memory_call_key") + read_words(
+        "memory_calls", "memory_call"
+    )
+    assert calls == protocol.CALL_FIELDS
+    source = (PROGRAMS_DIR / "faults.bpf.c").read_text()
+    body = re.search(r"enum fault_sort \{(.*?)\};", source, re.DOTALL)[1]
+    flags = {name.lower(): int(bit) for name, bit in re.findall(r"([A-Z_]+) = (\d+)", body)}
+    assert flags == protocol.FAULT_FLAGS
+
+
+def test_the_first_pid_namespace_has_one_number_on_both_sides():
+    source = (PROGRAMS_DIR / "session.bpf.c").read_text()
+    (number,) = re.findall(r"FIRST_PID_NAMESPACE_INODE (0x\w+)U", source)
+    assert int(number, 16) == memory_session.FIRST_PID_NAMESPACE_INODE

@@ -1,12 +1,14 @@
 """A saved session comes back as it was, and anything else is refused in a sentence."""
 
 import dataclasses
+import gzip
+import json
 
 import pytest
 from test_analysis import make_trace
 
 from lablib.errors import RecordingError
-from lablib.recording import load_trace, save_trace
+from lablib.recording import FORMAT, load_recording, load_trace, save_recording, save_trace
 
 
 def test_a_trace_survives_saving_and_loading(tmp_path):
@@ -38,3 +40,44 @@ def test_a_missing_file_and_a_full_disk_are_sentences(tmp_path):
     (tmp_path / "full").symlink_to("/dev/full")
     with pytest.raises(RecordingError, match="No space left"):
         save_trace(make_trace([1]), tmp_path / "full")
+
+
+def rewrite(path, change):
+    """Change the JSON in a file."""
+    document = json.loads(gzip.decompress(path.read_bytes()))
+    change(document)
+    path.write_bytes(gzip.compress(json.dumps(document).encode()))
+    return path
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda document: document.update(format=FORMAT[:-1] + "2"),
+        lambda document: document.pop("kernel"),
+        lambda document: document["value"].update(kind="Path"),
+        lambda document: document["value"].update(kind="plain", value=[1]),
+        lambda document: document["value"]["fields"].update(snapshots=1),
+        lambda document: document["value"]["fields"].update(seconds=1),
+        lambda document: document["value"]["fields"].update(kernel=5),
+        lambda document: document["value"]["fields"].pop("target"),
+        lambda document: document["value"]["fields"]["snapshots"][0]["stacks"][0].update(
+            frames=[9]
+        ),
+        lambda document: document["value"]["fields"]["snapshots"][0]["stacks"][0].update(
+            frames=[-1]
+        ),
+        lambda document: document["shared"].append(["Path", {}]),
+        lambda document: document.update(shared=None),
+    ],
+)
+def test_a_file_that_was_changed_is_refused(tmp_path, change):
+    path = save_trace(make_trace([1, 5]), tmp_path / "a.json.gz")
+    assert load_recording(path)
+    with pytest.raises(RecordingError, match="not a session that this lab saved"):
+        load_recording(rewrite(path, change))
+
+
+def test_a_recording_of_something_else_is_no_heap_trace(tmp_path):
+    with pytest.raises(RecordingError, match="not a session"):
+        load_trace(save_recording([1, 2], tmp_path / "a.json.gz"))

@@ -18,18 +18,6 @@ enum call_kind { NO_CALL, MALLOC, CALLOC, REALLOC, ALIGNED, POSIX_MEMALIGN };
 #define SAMPLE_UNIT 65536 /* a sampled block counts as so many times the blocks it stands for */
 #define MAX_INTERRUPTIONS 2
 
-struct block_key {
-	u64 address;
-	u64 process; /* its number */
-};
-
-/* With its key, 40 bytes: the kernel keeps a block in 96. */
-struct block {
-	u64 size_bytes;
-	u64 stack_number;
-	u64 born_ns;
-};
-
 /* What one thread is doing inside the allocator. */
 struct call {
 	u64 kind;            /* of the call that counts; NO_CALL outside */
@@ -56,7 +44,6 @@ BPF_TABLE("array", u32, u64, clock, 1);              /* kept by the service */
 BPF_TABLE("array", u32, struct call, blank_call, 1); /* always zero: too big for BPF's stack */
 /* By thread | interruption << 32. */
 BPF_F_TABLE("hash", u64, struct call, calls, MAX_THREADS, BPF_F_NO_PREALLOC);
-BPF_F_TABLE("hash", struct block_key, struct block, blocks, MAX_BLOCKS, BPF_F_NO_PREALLOC);
 
 static __always_inline struct call *find_or_add_call(u64 key)
 {
@@ -151,40 +138,25 @@ static __always_inline void account_freed(struct session *now, const struct bloc
 }
 
 /* Put a block on record; an older record at its address belongs to a block that must be gone. */
-static __always_inline int insert_block(
+static __always_inline int record_block(
 	struct session *now, struct block_key *key, struct block *block)
 {
-	struct block *stale, gone;
+	struct block gone;
 
-	if (!blocks.insert(key, block))
+	if (!insert_block(now, key, block))
 		return 0;
-	stale = blocks.lookup(key);
-	if (!stale)
-		return -1;
-	gone = *stale;
-	if (blocks.update(key, block))
+	if (replace_block(now, key, block, &gone))
 		return -1;
 	count(LOST_RACED);
 	account_freed(now, &gone);
 	return 0;
 }
 
-/* Take a block off the record; 0 if it was there, and then what it was. */
-static __always_inline int remove_block(struct block_key *key, struct block *gone)
-{
-	struct block *block = blocks.lookup(key);
-
-	if (!block)
-		return -1;
-	*gone = *block;
-	return blocks.delete(key);
-}
-
 static __always_inline void restore_old_block(struct session *now, struct call *call)
 {
 	struct block_key key = { call->old_address, call->process };
 
-	if (call->has_old_block && insert_block(now, &key, &call->old_block))
+	if (call->has_old_block && record_block(now, &key, &call->old_block))
 		count(LOST_BLOCKS_FULL);
 	call->has_old_block = 0;
 }
@@ -271,9 +243,9 @@ static __always_inline void record_allocation(
 	struct pt_regs *ctx, struct session *now, struct call *call, u64 address)
 {
 	struct registers caller = { PT_REGS_IP(ctx), PT_REGS_SP(ctx), FRAME_POINTER(ctx) };
-	struct weight weight = weigh(now, call->size_bytes);
 	struct block_key key = { address, call->process };
 	struct block block = {};
+	struct weight weight;
 	struct usage *usage;
 	u64 stack_id = walk_stack(now, &caller, call->process, 0, &call->copy, &call->fresh);
 	s64 number = call->last_stack_number;
@@ -293,10 +265,11 @@ static __always_inline void record_allocation(
 	block.stack_number = number;
 	block.size_bytes = call->size_bytes;
 	block.born_ns = read_clock();
-	if (insert_block(now, &key, &block)) {
+	if (record_block(now, &key, &block)) {
 		count(LOST_BLOCKS_FULL);
 		return;
 	}
+	weight = weigh(now, call->size_bytes);
 	__sync_fetch_and_add(&usage->allocated_bytes, weight.bytes);
 	__sync_fetch_and_add(&usage->allocated_blocks, weight.blocks);
 	__sync_fetch_and_add(&usage->live_born_sum_ns, block.born_ns);
@@ -382,7 +355,7 @@ int on_realloc(struct pt_regs *ctx)
 	if (call) {
 		struct block_key key = { PT_REGS_PARM1(ctx), call->process };
 		call->old_address = key.address;
-		call->has_old_block = !remove_block(&key, &call->old_block);
+		call->has_old_block = !remove_block(now, &key, &call->old_block);
 	}
 	return 0;
 }
@@ -475,7 +448,7 @@ int on_free(struct pt_regs *ctx)
 
 	if (!key.address || !now || !is_traced(now, 0, &key.process))
 		return 0;
-	if (!remove_block(&key, &gone)) {
+	if (!remove_block(now, &key, &gone)) {
 		account_freed(now, &gone);
 		note_freed(now, thread, key.address, gone.size_bytes);
 		return 0;

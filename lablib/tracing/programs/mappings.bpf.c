@@ -41,19 +41,6 @@ struct mapping_call {
 	struct stack fresh;
 };
 
-/* The tracepoints of the system calls, as /sys/kernel/tracing/events/syscalls/.../format says. */
-struct call_enter {
-	u64 common;
-	u64 number;
-	u64 arguments[6];
-};
-
-struct call_exit {
-	u64 common;
-	u64 number;
-	s64 result;
-};
-
 BPF_TABLE("array", u32, struct mapping_call, blank_mapping_call, 1);
 BPF_F_TABLE("hash", u64, struct mapping_call, mapping_calls, MAX_THREADS, BPF_F_NO_PREALLOC);
 BPF_F_TABLE("hash", struct mapping_event_key, struct mapping_event, mapping_events,
@@ -65,19 +52,6 @@ static __always_inline void report(struct mapping_event *event)
 
 	if (mapping_events.insert(&key, event))
 		count(LOST_MAPPINGS_FULL);
-}
-
-static __always_inline int read_own_registers(struct registers *own)
-{
-	struct pt_regs regs = {};
-	void *at = (void *)bpf_task_pt_regs(bpf_get_current_task_btf());
-
-	if (!at || bpf_probe_read_kernel(&regs, sizeof(regs), at))
-		return -1;
-	own->pc = PT_REGS_IP(&regs);
-	own->sp = PT_REGS_SP(&regs);
-	own->fp = FRAME_POINTER(&regs);
-	return 0;
 }
 
 /* Whether a range is what the allocator holds for one block and no more. */

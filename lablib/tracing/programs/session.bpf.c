@@ -1,11 +1,14 @@
 /*
  * session.bpf.c - what one tracing session is about: its window, its processes, its counters.
  *
- * The parts of the tracer are compiled as one program, in the order session, stack, heap, mappings,
- * lifecycle. Configured by -D: MAX_FRAMES, the sizes of the tables (MAX_...), PAGE_BYTES, and the
- * service's pid namespace as PID_NAMESPACE_DEVICE and PID_NAMESPACE_INODE.
+ * The parts of the tracer are compiled as one program, in the order of PARTS in program.py; a
+ * session loads the functions of its kind, with the tables that they use. Configured by -D:
+ * MAX_FRAMES, the sizes of the tables (MAX_...), PAGE_BYTES, and the service's pid namespace as
+ * PID_NAMESPACE_DEVICE and PID_NAMESPACE_INODE.
  */
 #include <linux/ptrace.h>
+
+#define FIRST_PID_NAMESPACE_INODE 0xEFFFFFFCU /* the same on every machine */
 
 /* Order and names are repeated in protocol.py as COUNTERS; a test holds the two together. */
 enum counter {
@@ -23,6 +26,9 @@ enum counter {
 	LOST_RACED,       /* two blocks at one address: events seen out of order */
 	LOST_MAPPINGS_FULL,  /* a mapping not recorded: more than the service could take in time */
 	LOST_PROCESSES_FULL, /* a child not followed: MAX_PROCESSES reached */
+	LOST_FAULTS_FULL,    /* a page fault not recorded: MAX_FAULTS reached */
+	LOST_CALLS_FULL,     /* a system call not recorded: MAX_MEMORY_CALLS reached */
+	LOST_UNMATCHED,      /* a fault or a system call of which one end was not seen */
 	COUNTERS_LEN,
 };
 
@@ -63,6 +69,19 @@ struct process {
 	u32 has_executed;
 };
 
+/* The tracepoints of the system calls, as /sys/kernel/tracing/events/syscalls/.../format says. */
+struct call_enter {
+	u64 common;
+	u64 number;
+	u64 arguments[6];
+};
+
+struct call_exit {
+	u64 common;
+	u64 number;
+	s64 result;
+};
+
 BPF_TABLE("array", u32, struct session, session, 1);
 BPF_TABLE("array", u32, struct fate, fate, 1);
 BPF_TABLE("hash", u32, struct process, processes, MAX_PROCESSES); /* by the kernel's own tgid */
@@ -83,9 +102,18 @@ static __always_inline struct session *find_session(void)
 	return now && now->state != CLOSED ? now : NULL;
 }
 
-/* Whether the current process is the target; its ids in the service's namespace in any case. */
+/*
+ * Whether the current process is the target; its ids in the service's namespace in any case. Where
+ * that is the machine's first, they are the kernel's own, also for a process in a container.
+ */
 static __always_inline int is_target(struct session *now, struct bpf_pidns_info *current_process)
 {
+	if (PID_NAMESPACE_INODE == FIRST_PID_NAMESPACE_INODE) {
+		u64 ids = bpf_get_current_pid_tgid();
+		current_process->pid = ids;
+		current_process->tgid = ids >> 32;
+		return current_process->tgid == now->target;
+	}
 	return !bpf_get_ns_current_pid_tgid(PID_NAMESPACE_DEVICE, PID_NAMESPACE_INODE,
 		       current_process, sizeof(*current_process)) &&
 	       current_process->tgid == now->target;

@@ -227,6 +227,20 @@ static __always_inline u64 walk_stack(struct session *now, struct registers *at,
 	return hash;
 }
 
+/* Those with which the current thread came into the kernel. */
+static __always_inline int read_own_registers(struct registers *own)
+{
+	struct pt_regs regs = {};
+	void *at = (void *)bpf_task_pt_regs(bpf_get_current_task_btf());
+
+	if (!at || bpf_probe_read_kernel(&regs, sizeof(regs), at))
+		return -1;
+	own->pc = PT_REGS_IP(&regs);
+	own->sp = PT_REGS_SP(&regs);
+	own->fp = FRAME_POINTER(&regs);
+	return 0;
+}
+
 /* At the first instructions of a function: the address that it will return to. */
 static __always_inline int read_return_address(struct pt_regs *ctx, u64 sp, u64 *address)
 {

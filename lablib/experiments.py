@@ -1,0 +1,54 @@
+"""Experiments that a notebook runs live where the machine can, and shows a recording of elsewhere.
+
+    trace = run_or_replay("02_first_touch", touch_and_trace)
+
+LAB_SOURCE=recorded in the environment asks for the recording. LAB_SAVE_RECORDINGS=1 saves what was
+run, for others to replay.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from lablib.errors import PrivilegeError, RecordingError, ToolMissingError, TracerError
+from lablib.recording import load_recording, mark_as_recorded, save_recording
+
+RECORDINGS_DIR = Path(__file__).resolve().parents[1] / "notebooks" / "recordings"
+
+Result = TypeVar("Result")
+
+
+def run_or_replay(name: str, run: Callable[[], Result], folder: Path = RECORDINGS_DIR) -> Result:
+    """Return what `run` returns, or what it returned where `folder`/`name`.json.gz was made.
+
+    The recording is taken where the tracer can't be had (`TracerError`, `ToolMissingError`,
+    `PrivilegeError`), and where LAB_SOURCE is "recorded". One printed sentence says so, and so does
+    the `source` of each trace in it. Any other error of `run` is raised, and so is this one where
+    there is no recording. `run` returns a record, or a list, tuple or dict of records and numbers.
+    """
+    path = folder / f"{name}.json.gz"
+    if os.environ.get("LAB_SOURCE") == "recorded":
+        if not path.exists():
+            raise RecordingError(f"there is no recording of {name}", "unset LAB_SOURCE to run it")
+        return cast(Result, _replay(path, "LAB_SOURCE asks for it"))
+    try:
+        result = run()
+    except (TracerError, ToolMissingError, PrivilegeError) as error:
+        if not path.exists():
+            raise
+        return cast(Result, _replay(path, str(error)))
+    if os.environ.get("LAB_SAVE_RECORDINGS") == "1":
+        save_recording(result, path)
+    return result
+
+
+def _replay(path: Path, reason: str) -> Any:
+    recording = load_recording(path)
+    print(
+        f"RECORDED, not live ({reason}): this was measured on {recording.date} "
+        f"under Linux {recording.kernel}."
+    )
+    return mark_as_recorded(recording)
