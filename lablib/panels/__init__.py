@@ -6,6 +6,8 @@ Every panel runs the same on a recording, says so, and leaves a picture when it 
 from __future__ import annotations
 
 from lablib.panels.address_space import AddressSpacePanel
+from lablib.panels.controls import AppControls, Button, Slider
+from lablib.panels.heap_map import HeapMapPanel
 from lablib.panels.sizes import SizesPanel
 
-__all__ = ["AddressSpacePanel", "SizesPanel"]
+__all__ = ["AddressSpacePanel", "AppControls", "Button", "HeapMapPanel", "SizesPanel", "Slider"]

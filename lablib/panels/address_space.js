@@ -22,6 +22,11 @@ function drawInto(parent, tag, attributes, text = "") {
   return parent.appendChild(make(tag, attributes, text, SVG));
 }
 
+function fitText(long, short) {
+  const fits = (text) => text.length * 7.5 < STRIP.width;
+  return fits(long) ? long : fits(short) ? short : `${short.slice(0, STRIP.width / 7.5 - 1)}\u2026`;
+}
+
 function formatSize(bytes) {
   const units = ["bytes", "KiB", "MiB", "GiB", "TiB"];
   let power = 0;
@@ -185,7 +190,7 @@ function render({ model, el }) {
     });
     if (low - high >= TEXT_HEIGHT) {
       const at = (low + high) / 2;
-      drawInto(drawing, "text", { x: STRIP.left + 6, y: at + 4, class: "lab-name" }, `${region.label}, ${region.size}`);
+      drawInto(drawing, "text", { x: STRIP.left + 6, y: at + 4, class: "lab-name" }, fitText(`${region.label}, ${region.size}`, region.label));
     }
     if (!model.get("pages").cells && high < low) drawShare(region.share, high, low, "lab-average");
   }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from lablib.records import PRESENT, AddressSpace, ResidentPages, Segment
 from lablib.wording import count_of, format_size
 
 MAX_CELLS = 512
-MAX_PAGES_READ = 1 << 14
+MAX_VIEW_BYTES = 1 << 29
 UNKNOWN = 255
 
 PageReader = Callable[[int, int], ResidentPages]
@@ -104,11 +105,10 @@ class AddressSpacePanel(Panel[AddressSpace]):
         return plot_address_space(self.space) if self.space is not None else None
 
     def _mark_pages(self) -> None:
-        """Have the map mark the pages in its view; none where there are too many, or no source."""
+        """Have the map mark the pages in its view; none in a large view, or without a source."""
         space, (start, end) = self.space, self.map.view
         shown = [] if space is None else _clip_segments(list_user_segments(space), start, end)
-        count = sum((high - low) // PAGE_BYTES for low, high in shown)
-        if not self._pages or not 0 < count <= MAX_PAGES_READ:
+        if not self._pages or not shown or end - start > MAX_VIEW_BYTES:
             self.map.pages = {}
             return
         try:
@@ -163,8 +163,12 @@ def gather_cells(ranges: Sequence[ResidentPages], start: int, end: int) -> dict[
     }
 
 
+@lru_cache(maxsize=1024)
 def describe_segment(segment: Segment) -> dict[str, Any]:
-    """Return what the map is told of a segment: its place, its numbers, and all of it in words."""
+    """Return what the map is told of a segment: its place, its numbers, and all of it in words.
+
+    Most segments don't change from one record to the next, so this is kept.
+    """
     resident_bytes, is_exact = measure_resident(segment)
     bound = "" if is_exact else "up to "
     resident = f"{bound}{format_size(resident_bytes)}" if resident_bytes else "none"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import atexit
 import html
+import math
 import threading
+import time
 import weakref
 from collections.abc import Iterator
 from types import TracebackType
@@ -28,6 +30,7 @@ from lablib.wording import count_of
 Record = TypeVar("Record")
 Self = TypeVar("Self", bound="Panel[Any]")
 JOIN_TIMEOUT_S = 5.0
+READING_INTERVAL_S = 0.2
 
 _running: weakref.WeakSet[Panel[Any]] = weakref.WeakSet()
 _by_cell: weakref.WeakValueDictionary[str, Panel[Any]] = weakref.WeakValueDictionary()
@@ -174,13 +177,16 @@ class Panel(Generic[Record]):
     def _draw_all(self, stopping: threading.Event) -> str:
         """Draw all records, and return the sentence for when the source has no more."""
         self._say(self._name_source())
-        count = 0
+        count, words, read_at_s = 0, "", -math.inf
         records: Iterator[Record] = open_source(self._source, self.interval_s, stopping)
         for record in records:
             if stopping.is_set():
                 break
-            self.reading.value = self._draw(record)
+            words = self._draw(record)
             count += 1
+            if time.monotonic() - read_at_s >= READING_INTERVAL_S:
+                self.reading.value, read_at_s = words, time.monotonic()
+        self.reading.value = words
         ended = "The source has ended" if self.is_live else "The recording is over"
         return f"{ended}, after {count_of(count, 'record')}."
 

@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lablib.panels.base import Panel
+from lablib.panels.parts import DASHES, draw_sample
 from lablib.panels.sources import Source
 from lablib.plots import MIB, plot_sizes
 from lablib.plots.palette import SIZE_STYLES
@@ -18,9 +19,6 @@ from lablib.plots.process import SIZE_READERS
 from lablib.records import ProcessSizes
 
 POINTS_SHOWN = 300
-
-_DASHES = {"-": "solid", "--": "dashed", ":": "dotted"}
-_MARKERS = {"o": "circle", "D": "diamond", "^": "triangle-up"}
 
 
 class SizesPanel(Panel[ProcessSizes]):
@@ -40,7 +38,7 @@ class SizesPanel(Panel[ProcessSizes]):
         self.samples: deque[ProcessSizes] = deque(maxlen=points)
         self._times: deque[float] = deque(maxlen=points)
         self._sizes: dict[str, deque[float]] = {name: deque(maxlen=points) for name in SIZE_STYLES}
-        self.scales = {"x": bqplot.LinearScale(), "y": bqplot.LinearScale(min=0)}
+        self.scales = {"x": bqplot.LinearScale(), "y": bqplot.LinearScale(min=0, max=1)}
         self.lines = {name: self._make_line(name) for name in SIZE_STYLES}
         super().__init__(source, self._make_view(), title, interval_s, recorded_on)
 
@@ -51,10 +49,8 @@ class SizesPanel(Panel[ProcessSizes]):
             y=[],
             scales=self.scales,
             colors=[style.color],
-            line_style=_DASHES[style.dashes],
+            line_style=DASHES[style.dashes],
             stroke_width=3,
-            labels=[name],
-            display_legend=True,
         )
 
     def _make_view(self) -> widgets.DOMWidget:
@@ -63,7 +59,7 @@ class SizesPanel(Panel[ProcessSizes]):
             bqplot.Axis(
                 scale=self.scales["y"],
                 label="size (MiB)",
-                orientation="vertical",
+                side="left",
                 label_offset="4em",
                 grid_color="#dddddd",
             ),
@@ -71,7 +67,6 @@ class SizesPanel(Panel[ProcessSizes]):
         return bqplot.Figure(
             marks=list(self.lines.values()),
             axes=axes,
-            legend_location="top-left",
             fig_margin={"top": 10, "bottom": 45, "left": 75, "right": 20},
             layout=widgets.Layout(width="100%", height="360px"),
         )
@@ -87,6 +82,7 @@ class SizesPanel(Panel[ProcessSizes]):
         self._times.append(record.elapsed_s)
         times = np.array(self._times)
         words = []
+        self._fit_scale(record)
         for name, read in SIZE_READERS.items():
             size_bytes = read(record)
             size = math.nan if size_bytes is None else size_bytes / MIB
@@ -94,8 +90,16 @@ class SizesPanel(Panel[ProcessSizes]):
             with self.lines[name].hold_sync():
                 self.lines[name].x, self.lines[name].y = times, np.array(self._sizes[name])
             shown = "not known" if size_bytes is None else f"{size:,.1f} MiB"
-            words.append(f"{name} <b>{shown}</b>")
+            words.append(f"{draw_sample(SIZE_STYLES[name])} {name} <b>{shown}</b>")
         return " &emsp; ".join(words)
+
+    def _fit_scale(self, record: ProcessSizes) -> None:
+        """Leave room above the largest size; in steps, so that the chart doesn't breathe."""
+        needed = max(self._sizes["VmSize"], default=0.0)
+        needed = max(needed, record.vm_size_bytes / MIB) * 1.05
+        scale = self.scales["y"]
+        if not needed <= scale.max <= 2 * needed:
+            scale.max = 1.2 * needed
 
     def _plot(self) -> tuple[Figure, str] | None:
         return plot_sizes(list(self.samples), self.title) if self.samples else None

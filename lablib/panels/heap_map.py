@@ -1,0 +1,76 @@
+"""The blocks of malloc's heap along its addresses, while they are allocated and freed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import anywidget
+import numpy as np
+import traitlets
+from matplotlib.figure import Figure
+
+from lablib.panels.base import Panel
+from lablib.panels.parts import draw_swatch
+from lablib.panels.sources import Source
+from lablib.plots import plot_heap_map
+from lablib.plots.heap import PAGE_BYTES, choose_row_bytes, describe_heap_map, total_by_state
+from lablib.plots.palette import CHUNK_STYLES
+from lablib.records import CHUNK_STATES, HeapMap
+from lablib.wording import count_of, format_size
+
+
+class HeapMapWidget(anywidget.AnyWidget):
+    """The drawing; what its traits mean is told in the JavaScript file."""
+
+    _esm = Path(__file__).with_name("heap_map.js")
+    _css = Path(__file__).with_name("heap_map.css")
+
+    first = traitlets.Int(0).tag(sync=True)
+    row_bytes = traitlets.Int(PAGE_BYTES).tag(sync=True)
+    sizes = traitlets.Bytes(b"").tag(sync=True)
+    states = traitlets.Bytes(b"").tag(sync=True)
+    words = traitlets.Unicode("").tag(sync=True)
+    styles = traitlets.Dict({kind: vars(style) for kind, style in CHUNK_STYLES.items()}).tag(
+        sync=True
+    )
+    state_names = traitlets.List(list(CHUNK_STATES)).tag(sync=True)
+
+
+class HeapMapPanel(Panel[HeapMap]):
+    """A live map of the blocks that are used, cached, free, and at the top of the heap.
+
+    `source` is `lambda: read_heap_map(pid)`, or a `HeapMap`, or several, of a recording.
+    """
+
+    def __init__(
+        self,
+        source: Source[HeapMap],
+        title: str = "The heap, block by block",
+        interval_s: float = 0.5,
+        recorded_on: str = "",
+    ) -> None:
+        self.heap_map: HeapMap | None = None
+        self.map = HeapMapWidget()
+        super().__init__(source, self.map, title, interval_s, recorded_on)
+
+    def _draw(self, record: HeapMap) -> str:
+        if record != self.heap_map:
+            self._send(record)
+        self.heap_map = record
+        return " &emsp; ".join(
+            f"{draw_swatch(CHUNK_STYLES[state])} {CHUNK_STYLES[state].label}"
+            f" <b>{format_size(size_bytes)}</b> ({count_of(blocks, 'block')})"
+            for state, (blocks, size_bytes) in total_by_state(record).items()
+        )
+
+    def _send(self, record: HeapMap) -> None:
+        numbers = {state: number for number, state in enumerate(CHUNK_STATES)}
+        with self.map.hold_sync():
+            self.map.first = record.chunks[0].address if record.chunks else record.start
+            self.map.row_bytes = choose_row_bytes(record)
+            self.map.sizes = np.array([c.size_bytes for c in record.chunks], np.uint32).tobytes()
+            self.map.states = bytes(numbers[chunk.state] for chunk in record.chunks)
+            self.map.words = describe_heap_map(record)
+
+    def _plot(self) -> tuple[Figure, str] | None:
+        return plot_heap_map(self.heap_map) if self.heap_map is not None else None
