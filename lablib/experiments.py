@@ -1,6 +1,6 @@
 """Experiments that a notebook runs live where the machine can, and shows a recording of elsewhere.
 
-    trace = run_or_replay("02_first_touch", touch_and_trace)
+    answer, trace = trace_during("02_first_touch", app.pid, lambda: app.ask("touch", 25))
 
 LAB_SOURCE=recorded in the environment asks for the recording. LAB_SAVE_RECORDINGS=1 saves what was
 run, for others to replay.
@@ -15,6 +15,10 @@ from typing import Any, TypeVar, cast
 
 from lablib.errors import PrivilegeError, RecordingError, ToolMissingError, TracerError
 from lablib.recording import load_recording, mark_as_recorded, save_recording
+from lablib.records import MemoryTrace
+from lablib.symbols import ProcessSymbols
+from lablib.tracing.control import start_service
+from lablib.tracing.memory import MemoryTracer
 
 RECORDINGS_DIR = Path(__file__).resolve().parents[1] / "notebooks" / "recordings"
 
@@ -43,6 +47,30 @@ def run_or_replay(name: str, run: Callable[[], Result], folder: Path = RECORDING
     if os.environ.get("LAB_SAVE_RECORDINGS") == "1":
         save_recording(result, path)
     return result
+
+
+def trace_during(
+    name: str, pid: int, act: Callable[[], Result], folder: Path = RECORDINGS_DIR
+) -> tuple[Result, MemoryTrace]:
+    """Return what `act` returns, and the page faults and memory calls of process `pid` meanwhile.
+
+    Where the tracer can't be had both come from the recording, as in `run_or_replay`. Then `act` is
+    done too: the process is as far as the next cell of the notebook takes it to be.
+    """
+    is_done = False
+
+    def run() -> tuple[Result, MemoryTrace]:
+        nonlocal is_done
+        start_service()
+        with MemoryTracer(pid, ProcessSymbols(pid)) as tracer:
+            answer = act()
+            is_done = True
+            return answer, tracer.stop()
+
+    answer, trace = run_or_replay(name, run, folder)
+    if not is_done:
+        act()
+    return answer, trace
 
 
 def _replay(path: Path, reason: str) -> Any:

@@ -25,7 +25,7 @@ def plot_faults(
 ) -> tuple[Figure, str]:
     """Return a figure of page faults in a range of addresses, and its text description.
 
-    A mark for each page and sort of touch: across when it was first, in seconds since the tracing
+    A mark for each page and sort of touch: across when it was first, in ms or s since the tracing
     began, upward which page, counted from `start`. Without a range it is that of the faults.
     """
     inside = [
@@ -35,6 +35,8 @@ def plot_faults(
         and (end is None or fault.page_address < end)
     ]
     first = start if start is not None else min((f.page_address for f in inside), default=0)
+    last_s = max((fault.first_elapsed_s for fault in inside), default=0.0)
+    scale, unit = (1000, "ms") if last_s < 1 else (1, "s")
     figure = make_figure()
     axes = figure.subplots()
     totals: Counter[str] = Counter()
@@ -43,7 +45,7 @@ def plot_faults(
         totals[name] = sum(fault.count for fault in some)
         if some:
             axes.plot(
-                [fault.first_elapsed_s for fault in some],
+                [fault.first_elapsed_s * scale for fault in some],
                 [(fault.page_address - first) // page_bytes for fault in some],
                 linestyle="none",
                 color=style.color,
@@ -53,7 +55,7 @@ def plot_faults(
                 markeredgewidth=2,
                 label=f"{style.label}: {count_of(totals[name], 'fault')}",
             )
-    axes.set_xlabel("time of the first touch (s)")
+    axes.set_xlabel(f"time of the first touch ({unit})")
     axes.set_ylabel(f"page, counted from {first:#x}")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda page, _: f"{page:,.0f}"))

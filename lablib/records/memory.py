@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from lablib.records.heap import Frame, Target
@@ -107,6 +107,11 @@ class MemoryTrace:
             for fault in self.faults
             if start <= fault.page_address < end and was_present in (None, fault.was_present)
         )
+
+    def made_by(self, function: str) -> MemoryTrace:
+        """Return the same trace with those faults only that a touch in this function has made."""
+        made = (each for each in self.faults if each.frames and each.frames[0].function == function)
+        return replace(self, faults=tuple(made))
 
     def stack_growth(self) -> tuple[StackGrowth, ...]:
         """Return how the kernel has extended the first thread's stack, in order of time.
