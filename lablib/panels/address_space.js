@@ -65,7 +65,7 @@ function render({ model, el }) {
   const body = table.appendChild(make("tbody"));
   const detail = root.appendChild(make("div", { class: "lab-detail", role: "status" }));
 
-  let view = [...model.get("view")];
+  let view = [...model.get("view")], target = view;
   let moving = 0;
   for (const [kind, style] of Object.entries(model.get("styles")))
     definePattern(defs, prefix + kind, style);
@@ -85,6 +85,7 @@ function render({ model, el }) {
 
   function show(wanted) {
     const from = [...view], to = clamp(wanted), began = performance.now(), mine = ++moving;
+    target = to;
     model.set("view", to);
     model.save_changes();
     const still = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
@@ -300,7 +301,7 @@ function render({ model, el }) {
   svg.addEventListener("mouseleave", fill);
 
   const redraw = () => { fill(); draw(); };
-  const follow = () => { if (!moving || `${model.get("view")}` !== `${view}`) show(model.get("view")); };
+  const follow = () => { if (`${model.get("view")}` !== `${target}`) show(model.get("view")); };
   model.on("change:regions change:selected", redraw);
   model.on("change:pages", draw);
   model.on("change:view", follow);
