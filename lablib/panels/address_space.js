@@ -80,7 +80,10 @@ function render({ model, el }) {
     const span = model.get("span"), page = model.get("page_bytes");
     const size = Math.min(span, Math.max(page, end - start));
     const first = Math.min(span - size, Math.max(0, (start + end - size) / 2));
-    return [Math.round(first), Math.round(first + size)];
+    // Near the end of the way down the pages fill the view from edge to edge.
+    const step = size < 16 * page ? page : 1;
+    const low = Math.round(first / step) * step;
+    return [low, low + Math.round(size / step) * step];
   }
 
   function show(wanted) {

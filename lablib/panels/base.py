@@ -31,6 +31,7 @@ Record = TypeVar("Record")
 Self = TypeVar("Self", bound="Panel[Any]")
 JOIN_TIMEOUT_S = 5.0
 READING_INTERVAL_S = 0.2
+RECORDS_TIMED = 10
 
 _running: weakref.WeakSet[Panel[Any]] = weakref.WeakSet()
 _by_cell: dict[str, tuple[str, weakref.WeakSet[Panel[Any]]]] = {}
@@ -172,13 +173,15 @@ class Panel(Generic[Record]):
     def _draw_all(self, stopping: threading.Event) -> str:
         """Draw all records, and return the sentence for when the source has no more."""
         self._say(self._name_source())
-        count, words, read_at_s = 0, "", -math.inf
+        count, words, read_at_s, began_s = 0, "", -math.inf, time.monotonic()
         records: Iterator[Record] = open_source(self._source, self.interval_s, stopping)
         for record in records:
             if stopping.is_set():
                 break
             words = self._draw(record)
             count += 1
+            if self.is_live and count == RECORDS_TIMED:
+                self._say(f"Live, {count / (time.monotonic() - began_s):.2g} a second.")
             if time.monotonic() - read_at_s >= READING_INTERVAL_S:
                 self.reading.value, read_at_s = words, time.monotonic()
         self.reading.value = words
@@ -187,7 +190,7 @@ class Panel(Generic[Record]):
 
     def _name_source(self) -> str:
         if self.is_live:
-            return f"Live, {1 / self.interval_s:.3g} a second."
+            return "Live."
         return f"Recorded{' on ' if self.recorded_on else ''}{self.recorded_on}, not live."
 
     def _take_cell(self) -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import itertools
+import re
 import threading
 import time
 
@@ -114,7 +115,8 @@ def test_records_at_hand_are_never_called_live():
 def test_show_starts_it_and_stop_leaves_a_picture_in_the_same_output(outputs):
     panel = SizesPanel(stream(make_sizes(5)), interval_s=0.01)
     panel.show()
-    await_that(lambda: len(panel.samples) >= 5)
+    await_that(lambda: len(panel.samples) > base.RECORDS_TIMED)
+    assert re.search(r"Live, [\d.e+]+ a second\.", panel.status.value)
     assert panel.stop_button.disabled is False
     assert panel.start_button.disabled is True
     panel.stop()
