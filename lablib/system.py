@@ -11,10 +11,9 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import IO
 
-import psutil
-
 from lablib.errors import LabError, ToolMissingError
 from lablib.records import VmstatSample
+from lablib.resident import read_rss_bytes
 
 KIB = 1024
 
@@ -89,7 +88,8 @@ def sample_vmstat(
                 columns = line.split()
             elif columns:
                 elapsed_s = time.monotonic() - started_s
-                rates = parse_vmstat_line(columns, line, elapsed_s, _read_rss_bytes(pid))
+                rss_bytes = None if pid is None else read_rss_bytes(pid)
+                rates = parse_vmstat_line(columns, line, elapsed_s, rss_bytes)
                 sizes = _read_vmstat_once(elapsed_s)
                 yield dataclasses.replace(rates, **{name: getattr(sizes, name) for name in _SIZES})
     finally:
@@ -116,12 +116,3 @@ def _read_lines(stream: IO[bytes], should_stop: Callable[[], bool]) -> Iterator[
             return
         *lines, pending = (pending + chunk).split(b"\n")
         yield from (line.decode() for line in lines)
-
-
-def _read_rss_bytes(pid: int | None) -> int | None:
-    if pid is None:
-        return None
-    try:
-        return int(psutil.Process(pid).memory_info().rss)
-    except psutil.Error:
-        return None

@@ -202,7 +202,11 @@ def _find_arena_shapes(vmas: Sequence[Vma]) -> Iterator[tuple[int, int]]:
 def _claim_thread_stacks(
     vmas: Sequence[Vma], arenas: Iterable[Claim], facts: Facts
 ) -> Iterator[Claim]:
-    """Yield threads' stacks and the guard below each of them."""
+    """Yield threads' stacks and the guard below each of them.
+
+    A stack of another size than the usual one can't be told from a mapping right above it that the
+    kernel has merged with it: all of it counts as the stack then.
+    """
     found = list(_find_stack_shapes(vmas, [arena.end for arena in arenas]))
     # Kernels since 6.7 keep huge pages out of what is mapped as a stack ("nh").
     marked = [shape for shape in found if "nh" in shape[2].flags.split()]

@@ -27,7 +27,7 @@ def refuses_in_words(read: Callable[_Arguments, _Result]) -> Callable[_Arguments
         except (ProcessLookupError, psutil.NoSuchProcess):
             raise make_gone(pid) from None
         except FileNotFoundError as error:
-            if Path(str(error.filename)).parent.is_dir():
+            if not Path("/proc/self", Path(str(error.filename)).name).exists():
                 raise ProcessError(
                     f"this kernel has no {error.filename}", "use a kernel of a distribution"
                 ) from None

@@ -37,7 +37,7 @@ _BY_NAME = (
     ("anon_inode:", "kernel", MMAP),
     ("/SYSV", "shared", "the program, by shmat"),
 )
-_SHARED_WITHOUT_A_DISK = ("/dev/zero", "/dev/shm/", "/memfd:")
+_SHARED_WITHOUT_A_DISK = ("/dev/shm/", "/memfd:")
 
 
 def make_segments(vmas: Sequence[Vma], facts: Facts) -> tuple[Segment, ...]:
@@ -45,18 +45,20 @@ def make_segments(vmas: Sequence[Vma], facts: Facts) -> tuple[Segment, ...]:
     claims = find_claims(vmas, facts)
     found: list[Segment] = []
     first = 0
+    covered = 0  # smaps is read in parts: a VMA that has grown meanwhile is told a second time
     for vma in vmas:
         while first < len(claims) and claims[first].end <= vma.start:
             first += 1
         last = first
         while last < len(claims) and claims[last].start < vma.end:
             last += 1
-        found += _split(vma, claims[first:last], facts)
+        found += _split(vma, covered, claims[first:last], facts)
+        covered = max(covered, vma.end)
     return tuple(found)
 
 
-def _split(vma: Vma, claims: Sequence[Claim], facts: Facts) -> Iterator[Segment]:
-    end = vma.start
+def _split(vma: Vma, covered: int, claims: Sequence[Claim], facts: Facts) -> Iterator[Segment]:
+    end = max(vma.start, covered)
     for claim in claims:
         start = max(claim.start, end)
         if end < start:
@@ -81,19 +83,22 @@ def _make_segment(vma: Vma, claim: Claim) -> Segment:
 
 def _classify(vma: Vma, facts: Facts) -> tuple[str, str, str]:
     """Return kind, owner and name of a VMA, or of what is left of it when all claims are served."""
+    kind, owner, name = _classify_by_path(vma, facts)
+    if vma.permissions[:3] != "---":
+        return kind, owner, name
+    return "reserved", LINKER if vma.path in facts.images else owner, name
+
+
+def _classify_by_path(vma: Vma, facts: Facts) -> tuple[str, str, str]:
     path = vma.path
-    can_be_touched = vma.permissions[:3] != "---"
-    if not path or (path.startswith("/dev/zero") and vma.permissions[3] == "p"):
-        return ("anonymous" if can_be_touched else "reserved"), MMAP, ""
+    is_private = vma.permissions[3] == "p"
+    if not path or path.startswith("/dev/zero"):
+        return ("anonymous" if is_private else "shared"), MMAP, ""
     for beginning, kind, owner in _BY_NAME:
         if path.startswith(beginning):
-            is_reserved = kind in ("anonymous", "arena") and not can_be_touched
-            return ("reserved" if is_reserved else kind), owner, ""
+            return kind, owner, ""
     if path in facts.unread_code:
         kind, owner = ("text", EXEC) if path == facts.program else ("library", LINKER)
-    elif vma.permissions[3] == "s" and path.startswith(_SHARED_WITHOUT_A_DISK):
-        return "shared", MMAP, "" if path.startswith("/dev/zero") else base_name(path)
-    else:
-        is_gap = not can_be_touched and path in facts.images
-        kind, owner = "file", LINKER if is_gap else MMAP
-    return (kind if can_be_touched else "reserved"), owner, base_name(path)
+        return kind, owner, base_name(path)
+    is_shared = not is_private and path.startswith(_SHARED_WITHOUT_A_DISK)
+    return ("shared" if is_shared else "file"), MMAP, base_name(path)

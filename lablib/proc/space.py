@@ -69,7 +69,8 @@ def _read_mapped_image(folder: Path, vma: Vma, program: str) -> Image | None:
 
 
 def _read_auxiliary_vector(folder: Path) -> dict[int, int]:
-    return dict(struct.iter_unpack("@NN", (folder / "auxv").read_bytes()))
+    vector = (folder / "auxv").read_bytes()
+    return dict(struct.iter_unpack("@NN", vector[: len(vector) // 16 * 16]))
 
 
 def _read_stack_limit(folder: Path) -> int:

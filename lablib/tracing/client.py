@@ -31,6 +31,7 @@ from lablib.records import (
     TraceOptions,
     UnwindTables,
 )
+from lablib.resident import read_rss_bytes
 from lablib.tracing import protocol
 from lablib.tracing.decoder import SnapshotDecoder, decode_events
 from lablib.tracing.memleak import parse_memleak
@@ -174,7 +175,7 @@ class Tracer(AbstractContextManager["Tracer"]):
                 elapsed_s=elapsed_s,
                 stacks=_sort_by_size(heap),
                 events=decode_events(header["counters"], heap),
-                rss_bytes=_read_rss_bytes(pid) if running[pid] else None,
+                rss_bytes=read_rss_bytes(pid) if running[pid] else None,
                 is_running=running[pid],
                 has_executed=executed[pid],
                 mappings=_sort_by_size([usage for usage in mine if usage.kind != "heap"]),
@@ -298,10 +299,3 @@ def _ask(connection: socket.socket, payload: bytes = b"", **request: Any) -> pro
         assert issubclass(kind, LabError)
         raise kind(error["message"], error["fix"])
     return message
-
-
-def _read_rss_bytes(pid: int) -> int | None:
-    try:
-        return int(psutil.Process(pid).memory_info().rss)
-    except psutil.Error:
-        return None
