@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lablib.plots.address_space import measure_resident, name_segment
+from lablib.plots.regions import measure_resident, name_segment
 from lablib.records import AddressSpace, Segment
 from lablib.tables import show_table
 from lablib.wording import format_size
