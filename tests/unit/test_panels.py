@@ -434,6 +434,15 @@ def test_controls_send_their_commands_and_show_the_answer():
     ]
 
 
+def test_buttons_are_side_by_side_and_a_slider_is_alone():
+    one, other = Button("one", "release"), Button("other", "release")
+    panel = AppControls(FakeApp(), [one, other, Slider("s", "touch", 0, 1, 0), one])
+    first, slider, last, _ = panel.box.children
+    assert list(first.children) == panel.controls[:2]
+    assert slider is panel.controls[2]
+    assert list(last.children) == panel.controls[3:]
+
+
 def test_a_refused_command_is_a_sentence_and_the_controls_go_on():
     app = FakeApp()
     panel = AppControls(app, [Button("break", "break"), Button("give back", "release")])
