@@ -34,12 +34,28 @@ SWAP_BYTES = 16 << 20
 Trial = Callable[[], str]
 """Tries a capability; returns what was seen, or raises `LabError` with the fix."""
 
+PURPOSES = {
+    "compiler": "building the small C programs that we look at",
+    "vmstat": "watching the memory of the whole machine",
+    "jupyterlab": "the notebooks",
+    "tracer service": "attaching to programs; it is the one part that runs as root",
+    "ebpf": "counting a program's calls and page faults in the kernel",
+    "memleak": "comparing with the tool of the original study",
+    "docker": "running the case study's program in a container",
+    "cgroup": "giving a program a limit, and seeing what it is charged",
+    "swap": "experiments about a machine that runs out of memory",
+}
+"""What each capability is for, by its name, in the order in which they are tried."""
 
-def examine(on_try: Callable[[str], None] = lambda name: None) -> list[Capability]:
+
+def examine(
+    on_try: Callable[[str], None] = lambda name: None,
+    on_found: Callable[[Capability], None] = lambda capability: None,
+) -> list[Capability]:
     """Return a record per capability, each found by trying it.
 
     What had to be started for a trial is stopped again. `on_try` is called before each with its
-    name.
+    name, `on_found` after it.
     """
     with ExitStack() as after:
         trials: dict[str, Trial] = {
@@ -54,9 +70,10 @@ def examine(on_try: Callable[[str], None] = lambda name: None) -> list[Capabilit
             "swap": try_swap,
         }
         found = []
-        for name, trial in trials.items():
+        for name in PURPOSES:
             on_try(name)
-            found.append(attempt(name, trial))
+            found.append(attempt(name, trials[name]))
+            on_found(found[-1])
         return found
 
 

@@ -32,6 +32,37 @@ def segment_path(name: str) -> Path:
     return _SHARED_MEMORY / f"{_SEGMENT_PREFIX}{name}"
 
 
+class GuardedSegment(AbstractContextManager["GuardedSegment"]):
+    """A name for a shared memory segment that is gone when this process is, however it ends.
+
+    `name` is for `shm_create`, and no other process's; `path` is where the segment's file will be.
+    Whoever makes a segment that outlives its process needs somebody who outlives both: a shell that
+    waits for the end of its input, which comes even when this process is killed.
+    """
+
+    def __init__(self, word: str) -> None:
+        """Guard the segment whose name begins with `word`, before it is made."""
+        self.name = f"{word}_{os.getpid()}"
+        self.path = segment_path(self.name)
+        self._guard = subprocess.Popen(
+            ["/bin/sh", "-c", 'read -r _; rm -f -- "$1"', "sh", str(self.path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # what interrupts a notebook's kernel is not meant for it
+        )
+
+    def __exit__(self, *_: object) -> None:
+        """Remove the segment, if it is there."""
+        self.close()
+
+    def close(self) -> None:
+        """Remove the segment, if it is there; safe more than once."""
+        assert self._guard.stdin is not None
+        self._guard.stdin.close()
+        self._guard.wait()
+
+
 class SteeredApp(AbstractContextManager["SteeredApp"]):
     """An app of this machine that does what it is told; a context manager that ends it.
 

@@ -23,8 +23,8 @@ function drawInto(parent, tag, attributes, text = "") {
 }
 
 function fitText(long, short) {
-  const fits = (text) => text.length * 7.5 < STRIP.width;
-  return fits(long) ? long : fits(short) ? short : `${short.slice(0, STRIP.width / 7.5 - 1)}\u2026`;
+  const fits = (text) => text.length * 8.6 < STRIP.width;
+  return fits(long) ? long : fits(short) ? short : `${short.slice(0, STRIP.width / 8.6 - 1)}\u2026`;
 }
 
 function formatSize(bytes) {

@@ -109,7 +109,7 @@ class Panel(Generic[Record]):
             if before is not None and before is not self:
                 before._end_thread()
             _by_cell[cell] = self
-        show_widget(self.box, f"{self.title}: live while the notebook runs.")
+        show_widget(self.box, f"{self.title}: moves while the notebook runs.")
         self._picture = open_picture()
         if starts:
             self.start()
@@ -207,7 +207,12 @@ class Panel(Generic[Record]):
         """Put the picture into the cell's output; what moved makes room for it."""
         plotted = self._plot() if self._picture is not None else None
         if plotted is not None and self._picture is not None:
-            put_picture(self._picture, *plotted)
+            figure, description = plotted
+            if not self.is_live:
+                said = self._name_source()
+                figure.text(0.995, 0.005, said, ha="right", va="bottom", fontstyle="italic")
+                description = f"{said} {description}"
+            put_picture(self._picture, figure, description)
             if self.hides_view_when_over:
                 self.view.layout.display = "none"
 

@@ -26,6 +26,7 @@ MAX_ROWS = 26
 MIN_GAP_BYTES = 1 << 24
 SMALLEST_BYTES = 1 << 10
 PAGE_BYTES = 4096
+FILE_KINDS = ("text", "read_only", "data", "bss", "library", "loader", "vdso", "kernel")
 STRIP_COLOR = "#EEEEEE"
 
 _ROW_INCHES = 0.235
@@ -190,7 +191,9 @@ def _merge(regions: Sequence[Region], by_name: bool) -> list[Region]:
 def _belong_together(one: Region, other: Region, by_name: bool) -> bool:
     if other.start - one.end >= PAGE_BYTES:
         return False
-    return one.label == other.label if by_name else {one.kind, other.kind} <= {"library", "file"}
+    if by_name:
+        return one.label == other.label and one.kind in FILE_KINDS
+    return {one.kind, other.kind} <= {"library", "file"}
 
 
 Gap = int

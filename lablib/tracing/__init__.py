@@ -6,9 +6,9 @@ control.py      start and stop the service
 protocol.py     what the two say to each other
 service.py      the root side: one process per connection
 permission.py   who may trace whom
-session.py      a traced heap: probes, totals; memory_session.py: page faults and calls
+session.py      one traced process: probes, totals; memory_session.py: page faults and calls
 probes.py       which library, which instruction
-program.py      the kernel side, compiled; heap_program.py, memory_program.py: a session's part
+program.py      the kernel side, as a session sees it; heap_program.py, memory_program.py: its kinds
 compiler.py     bcc, in a process that ends with its work
 bytecode.py     compiled functions, and how the kernel takes them
 attach.py       put them on instructions and tracepoints

@@ -17,7 +17,11 @@ from lablib.tracing.protocol import CALL_FIELDS, FAULT_FIELDS
 
 FAULT_BEGINS = {"page_fault_user": "on_user_fault", "page_fault_kernel": "on_kernel_fault"}
 FAULT_ENDS = {MINOR_FAULTS: "on_minor_fault", MAJOR_FAULTS: "on_major_fault"}
-RAW_TRACEPOINTS = {"sched_process_exec": "on_exec", "sched_process_exit": "on_memory_thread_exit"}
+RAW_TRACEPOINTS = {
+    "sched_process_exec": "on_exec",
+    "sched_process_exit": "on_memory_thread_exit",
+    "signal_deliver": "on_signal",
+}
 TRACEPOINTS = {
     f"syscalls:{event}": program
     for name in ("brk", "mmap", "munmap", "mremap")

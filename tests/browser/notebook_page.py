@@ -31,6 +31,12 @@ _RUN_IS_OVER = """() => {
         && !prompts.some(prompt => prompt.includes('*'));
 }"""
 
+_CUT_OFF = """parts => {
+    const edge = document.querySelector('.jp-NotebookPanel .jp-Notebook').getBoundingClientRect();
+    return parts
+        .filter(part => part.getBoundingClientRect().right > edge.right)
+        .map(part => part.outerHTML.slice(0, 200));
+}"""
 _UNREACHED = """controls => {
     const reached = controls.filter(one => one.dataset.reached);
     const groups = new Set(reached.map(one => one.type === 'radio' && one.name));
@@ -135,16 +141,24 @@ def save(page: Page) -> None:
     expect(page.locator("#jp-main-dock-panel .lm-TabBar-tab.jp-mod-dirty")).to_have_count(0)
 
 
-def reopen(page: Page, server: NotebookServer) -> None:
-    """Load the page again after its kernel has ended, as on the next day."""
+def reopen(page: Page, server: NotebookServer, name: str) -> None:
+    """Open the notebook again after its kernel has ended, as on the next day.
+
+    Only figures are sure to be there: ipywidgets 8.1 may ask for a saved widget before it has read
+    the notebook's state, and then says "model not found".
+    """
     sessions = f"{server.url}api/sessions"
     authorised = {"Authorization": f"token {server.token}"}
     page.goto("about:blank")
     for session in page.request.get(sessions, headers=authorised).json():
         page.request.delete(f"{sessions}/{session['id']}", headers=authorised)
-    page.go_back()
+    open_notebook(page, server, name)
+
+
+def reload(page: Page) -> None:
+    """Load the page again, while the kernel runs on."""
+    page.reload()
     await_kernel(page)
-    expect(find_outputs(page).get_by_text("Loading widget...")).to_have_count(0)
 
 
 def find_outputs(page: Page) -> Locator:
@@ -162,6 +176,20 @@ def find_figures(page: Page) -> list[PageFigure]:
         )
         for image in find_outputs(page).locator("img").all()
     ]
+
+
+def await_change(part: Locator) -> None:
+    """Wait until a part of the page, such as a live panel, is drawn differently than now."""
+    part.page.wait_for_function(
+        "([part, before]) => part.outerHTML !== before",
+        arg=[part.element_handle(), part.evaluate("part => part.outerHTML")],
+    )
+
+
+def find_cut_off(page: Page) -> list[str]:
+    """Return the start of the HTML of each picture or widget that is wider than the notebook."""
+    drawn = find_outputs(page).locator(":is(img, svg, canvas, .jupyter-widgets):visible")
+    return drawn.evaluate_all(_CUT_OFF)
 
 
 def find_unreached_controls(page: Page) -> list[str]:

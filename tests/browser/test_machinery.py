@@ -3,6 +3,8 @@
 import pytest
 from notebook_page import (
     SIZES,
+    await_change,
+    find_cut_off,
     find_figures,
     find_outputs,
     find_unlabelled_controls,
@@ -12,6 +14,8 @@ from notebook_page import (
     open_page,
     press_button,
     read_outputs,
+    read_saved,
+    reload,
     reopen,
     run_all,
     save,
@@ -37,10 +41,8 @@ def test_controls_answer_to_the_keyboard_and_figures_outlive_the_kernel(page, no
     assert move_slider(page, "blocks", 2) == "12"
     assert move_slider(page, "blocks", -1) == "11"
 
-    progress = find_outputs(page).locator(".progress-bar")
-    at_first = progress.get_attribute("style")
     press_button(page, "Start")
-    expect(progress).not_to_have_attribute("style", at_first)
+    await_change(find_outputs(page).locator(".widget-hprogress"))
     take_screenshot(page, NAME, "started")
     press_button(page, "Stop")
     expect(find_outputs(page).locator("img")).to_have_count(2)
@@ -49,21 +51,31 @@ def test_controls_answer_to_the_keyboard_and_figures_outlive_the_kernel(page, no
     assert alts[1] == LINE
 
     save(page)
-    reopen(page, notebook_server)
+    assert [model["state"]["value"] for model in read_saved_sliders(page)] == [11]
+    reload(page)
+    expect(find_outputs(page).locator(".widget-slider .widget-readout")).to_have_text("11")
+    assert move_slider(page, "blocks", 1) == "12"
+
+    reopen(page, notebook_server, NAME)
     expect(find_outputs(page).locator("img")).to_have_count(2)
     figures = find_figures(page)
     assert [figure.alt for figure in figures] == alts
     assert all(figure.is_loaded and figure.width_px > 300 for figure in figures)
-    expect(find_outputs(page).locator(".widget-slider .widget-readout")).to_have_text("11")
     take_screenshot(page, NAME, "reopened")
 
 
-def test_every_control_has_words_and_is_reached_by_tab(page):
+def read_saved_sliders(page):
+    saved = read_saved(page)["metadata"]["widgets"]["application/vnd.jupyter.widget-state+json"]
+    return [model for model in saved["state"].values() if model["model_name"] == "IntSliderModel"]
+
+
+def test_every_control_has_words_is_reached_by_tab_and_is_in_the_window(page):
     assert find_unreached_controls(page) == []
     assert find_unlabelled_controls(page) == []
+    assert find_cut_off(page) == []
 
 
-def test_controls_that_shut_people_out_are_found(chromium, notebook_server):
+def test_what_shuts_people_out_is_found(chromium, notebook_server):
     with open_page(chromium) as page:
         open_notebook(page, notebook_server, "barriers.ipynb")
         run_all(page)
@@ -71,6 +83,8 @@ def test_controls_that_shut_people_out_are_found(chromium, notebook_server):
         assert "Skipped" in skipped
         (unlabelled,) = find_unlabelled_controls(page)
         assert unlabelled.startswith("<input")
+        (cut_off,) = find_cut_off(page)
+        assert cut_off.startswith("<svg")
 
 
 def test_a_cell_that_fails_is_told_and_not_waited_for(chromium, notebook_server):

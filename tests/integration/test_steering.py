@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 import uuid
+from pathlib import Path
 
 import psutil
 import pytest
@@ -15,7 +16,7 @@ import pytest
 from lablib import cleanup
 from lablib.apps import build_app
 from lablib.errors import AppError
-from lablib.steering import SteeredApp, list_segments, segment_path
+from lablib.steering import GuardedSegment, SteeredApp, list_segments, segment_path
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 KIB = 1024
@@ -603,3 +604,42 @@ def await_end_of(app):
     while app.is_running and time.monotonic() < deadline:
         time.sleep(0.02)
     return not app.is_running
+
+
+HOLD_A_SEGMENT = """
+import sys
+from lablib.apps import build_app
+from lablib.steering import GuardedSegment, SteeredApp
+segment = GuardedSegment("guarded")
+SteeredApp(build_app("sharing")).ask("shm_create", segment.name, 100000)
+print(segment.path, flush=True)
+sys.stdin.read()
+"""
+
+
+class TestGuardedSegment:
+    def test_it_outlives_the_app_and_is_gone_after_the_block(self, start):
+        with GuardedSegment("guarded") as segment:
+            app = start("sharing")
+            app.ask("shm_create", segment.name, PAGE)
+            app.close()
+            assert segment.path in list_segments()
+        assert segment.path not in list_segments()
+
+    def test_it_need_not_be_made_and_may_be_closed_twice(self):
+        with GuardedSegment("guarded") as segment:
+            segment.close()
+
+    @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+    def test_it_goes_with_its_process_however_that_ends(self, how):
+        command = [sys.executable, "-c", HOLD_A_SEGMENT]
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        ) as holder:
+            path = Path(holder.stdout.readline().decode().strip())
+            assert path.exists()
+            holder.send_signal(how)
+        deadline = time.monotonic() + 10
+        while path.exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert not path.exists()

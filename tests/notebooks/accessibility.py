@@ -113,6 +113,9 @@ def find_widget_problems(notebook: NotebookNode) -> Iterator[str]:
     for model in saved.get("state", {}).values():
         state = model["state"]
         is_control = CONTROL_MODELS.search(model["model_name"])
-        named = [state.get("description"), state.get("tooltip")]
+        options = state.get("_options_labels", [])
+        # One radio button by itself is told by its option, as a checkbox is by its label.
+        own = options if model["model_name"] == "RadioButtonsModel" and len(options) == 1 else []
+        named = [state.get("description"), state.get("tooltip"), *own]
         if is_control and not any(name and name.strip() for name in named):
             yield f"controls: no description: {model['model_name']}"

@@ -41,6 +41,10 @@ def test_a_text_that_shuts_people_out_is_found(text, problem):
     [
         ("import ipywidgets\nipywidgets.IntSlider()", "controls: no description: IntSliderModel"),
         ("import ipywidgets\nipywidgets.Button()", "controls: no description: ButtonModel"),
+        (
+            "import ipywidgets\nipywidgets.RadioButtons(options=['stack', 'heap'])",
+            "controls: no description: RadioButtonsModel",
+        ),
         ("from IPython.display import HTML\nHTML('<input>')", "controls: no label"),
         (
             "from matplotlib.figure import Figure\n"

@@ -1,9 +1,15 @@
 """Each notebook runs unattended from top to bottom, shows its figures, and leaves nothing."""
 
 import re
+import time
 
+import nbformat
 import pytest
-from execution import run_notebook
+from bs4 import BeautifulSoup
+from execution import NOTEBOOKS, execute, run_notebook
+from nbclient.exceptions import CellExecutionError
+
+from lablib.steering import list_segments
 
 pytestmark = pytest.mark.usefixtures("tracer_service")
 
@@ -15,6 +21,17 @@ def read_outputs(name):
     return text, figures
 
 
+def read_table(name, caption):
+    """The cells of a table as text, by the header of their row."""
+    outputs = [out for cell in run_notebook(name).cells for out in cell.get("outputs", [])]
+    pages = [BeautifulSoup(out.get("data", {}).get("text/html", ""), "html.parser") for out in outputs]
+    (table,) = [
+        table for page in pages for table in page.find_all("table") if table.caption and table.caption.text == caption
+    ]
+    rows = table.select("tbody tr")
+    return {row.th.text: [cell.text for cell in row.find_all("td")] for row in rows}
+
+
 def test_the_fibonacci_case():
     text, figures = read_outputs("09_fibonacci_case")
     assert len(figures) == 2
@@ -22,3 +39,57 @@ def test_the_fibonacci_case():
     assert re.search(r"fibonacci \(fib_leak\.c:\d+\) leaks", text)
     assert "[unknown] [" in text
     assert re.search(r"Fixed: fibonacci kept [\d,]+ of [\d,]+ blocks before", text)
+
+
+def test_read_only_data_mapped_shared():
+    text, figures = read_outputs("05_shared_and_mapped")
+    assert len(figures) == 2
+    assert "r--p" in text
+    assert "was ended by SIGSEGV" in text
+    assert "second reads A\nfirst reads  a" in text
+    code = re.findall(r"code of the \w+(?:, alone)?: RSS ([\d,]+) bytes, PSS ([\d,]+)", text)
+    (alone, second, first) = [[int(size.replace(",", "")) for size in sizes] for sizes in code]
+    assert first == second
+    assert 0 < first[1] < alone[1]
+    assert "{'map_private': 0, 'map_shared': 7}" in text
+    assert "{'map_file': '.....', 'map_file_shared': 'X....'}" in text
+    assert "the first process finds 42 in it" in text
+    assert "the name exists: False\nthe first process still reads 42" in text
+    assert not list_notebook_segments()
+
+
+def list_notebook_segments():
+    return [path for path in list_segments() if "-table_" in path.name]
+
+
+def test_the_segment_is_gone_also_after_an_error_half_way():
+    notebook = nbformat.read(NOTEBOOKS / "05_shared_and_mapped.ipynb", as_version=4)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    making = next(cell for cell in code if "shm_create" in cell.source)
+    failing = nbformat.v4.new_code_cell("print(segment.path.exists())\n1 / 0")
+    notebook.cells = [*code[:2], making, failing]
+    with pytest.raises(CellExecutionError, match="ZeroDivisionError"):
+        execute(notebook)
+    assert failing.outputs[0].text == "True\n"
+    deadline = time.monotonic() + 10
+    while list_notebook_segments() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not list_notebook_segments()
+
+
+def test_only_the_childs_share_is_taken_from_the_parent():
+    sizes = read_table("05_shared_and_mapped", "The parent, in MiB")
+    rss, pss = ({step: float(row[place]) for step, row in sizes.items()} for place in (0, 1))
+    for step in ("parent_write", "fork", "child_read", "end_child"):
+        assert abs(rss[step] - rss["start"] - 64) < 1
+        assert abs(pss[step] - pss["start"] - (32 if step == "child_read" else 64)) < 1
+    assert abs(rss["unmap"] - rss["start"]) < 1
+
+
+def test_mappings_that_leak_are_seen_in_the_address_space_only():
+    text, figures = read_outputs("05_shared_and_mapped")
+    before, after = map(int, re.search(r"VMAs: (\d+) before, (\d+) after", text).groups())
+    assert after - before == 100
+    assert "VmSize: 50.0 MiB more" in text
+    grown = re.search(r"RSS goes from ([\d.]+) to ([\d.]+) MiB", figures[-1].data["text/plain"])
+    assert float(grown[2]) - float(grown[1]) < 1

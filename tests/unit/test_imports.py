@@ -33,8 +33,21 @@ RANKS = {
     **dict.fromkeys(
         ["plots", "figures", "study", "report", "flame", "live", "windows", "experiments"], 4
     ),
-    **dict.fromkeys(["panels", "doctor", "demo", "workbook", "cleanup", "watching", "learning"], 5),
-    "cli_trace": 6,
+    **dict.fromkeys(
+        [
+            "panels",
+            "tables",
+            "lessons",
+            "doctor",
+            "demo",
+            "workbook",
+            "cleanup",
+            "watching",
+            "learning",
+        ],
+        5,
+    ),
+    **dict.fromkeys(["cli_trace", "cards", "places"], 6),
     "cli": 7,
     "__main__": 8,
 }

@@ -384,7 +384,8 @@ def test_heap_map_panel_runs_on_a_recording_and_leaves_its_picture(outputs):
     panel = HeapMapPanel([make_heap_map(), make_heap_map()], interval_s=0.01)
     panel.show()
     assert panel.wait(DEADLINE_S)
-    assert outputs[-1]["data"]["text/plain"].startswith("The heap has 132 KiB")
+    words = outputs[-1]["data"]["text/plain"]
+    assert words.startswith("Recorded, not live. The heap has 132 KiB")
 
 
 # Controls.

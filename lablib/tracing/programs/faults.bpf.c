@@ -47,6 +47,7 @@ struct fault_begin {
 
 struct thread_faults {
 	u64 next;
+	u64 is_touching; /* the program itself faults, and nothing has come of it yet */
 	struct fault_begin begins[MAX_NESTED];
 };
 
@@ -126,6 +127,11 @@ static __always_inline int begin_fault(struct bpf_raw_tracepoint_args *ctx, u64 
 		count(LOST_THREADS_FULL);
 		return 0;
 	}
+	if (!(flags & BY_KERNEL)) {
+		if (faulting->is_touching)
+			count(LOST_UNMATCHED);
+		faulting->is_touching = 1;
+	}
 	walk->is_under_way = 1;
 	stack_id = read_faulting_stack(now, walk, !!(flags & BY_KERNEL));
 	walk->is_under_way = 0;
@@ -194,6 +200,8 @@ static __always_inline int commit_fault(struct bpf_perf_event_data *ctx, u64 fla
 	}
 	if (begin->stack_id)
 		record_fault(begin, flags);
+	if (!(begin->flags & BY_KERNEL))
+		faulting->is_touching = 0;
 	begin->stack_pointer = 0;
 	return 0;
 }
@@ -206,4 +214,19 @@ int on_minor_fault(struct bpf_perf_event_data *ctx)
 int on_major_fault(struct bpf_perf_event_data *ctx)
 {
 	return commit_fault(ctx, IS_MAJOR);
+}
+
+/*
+ * A touch of the program's own that does not commit ends in a signal, or is interrupted by one and
+ * made again. If neither was seen, the kernel has left out our program: it does where another one
+ * is in its way.
+ */
+int on_signal(struct bpf_raw_tracepoint_args *ctx)
+{
+	u64 thread = (u32)bpf_get_current_pid_tgid();
+	struct thread_faults *faulting = thread_faults.lookup(&thread);
+
+	if (faulting)
+		faulting->is_touching = 0;
+	return 0;
 }

@@ -1,0 +1,93 @@
+"""Tables in a notebook: rows under headings, as HTML and as plain text."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+
+from IPython.display import display
+
+from lablib.plots.address_space import name_segment
+from lablib.records import AddressSpace, Vma
+from lablib.wording import format_size
+
+_STYLES = {False: "text-align: left", True: "text-align: right; font-variant-numeric: tabular-nums"}
+
+
+def show_table(caption: str, columns: Sequence[str], rows: Sequence[Sequence[str | int]]) -> None:
+    """Display a table in the cell's output, with a header for each column and each row.
+
+    The first cell of a row is its header. Numbers get commas, and stand at the right.
+    """
+    data = {"text/html": _to_html(caption, columns, rows), "text/plain": _to_text(columns, rows)}
+    display(data, raw=True)
+
+
+def show_vmas(space: AddressSpace, kinds: Sequence[str] = (), caption: str = "") -> None:
+    """Display the VMAs of a process that hold segments of these kinds, or all, by address.
+
+    What is resident is told three times: RSS counts each page in full, PSS a page that n processes
+    map as an n-th, and own is what this process alone has written or copied (Anonymous in smaps).
+    """
+    vmas = [vma for vma in space.vmas if not kinds or _kinds_of(space, vma) & {*kinds}]
+    rows = [
+        (
+            _name_vma(space, vma),
+            vma.permissions,
+            *map(format_size, (vma.size_bytes, vma.rss_bytes, vma.pss_bytes, vma.anonymous_bytes)),
+        )
+        for vma in vmas
+    ]
+    columns = ("what", "permissions", "size", "RSS", "PSS", "own")
+    show_table(caption or f"Process {space.pid}, by address", columns, rows)
+
+
+def _kinds_of(space: AddressSpace, vma: Vma) -> set[str]:
+    return {segment.kind for segment in space.segments if segment.vma.start == vma.start}
+
+
+def _name_vma(space: AddressSpace, vma: Vma) -> str:
+    """Return what lies in a VMA, each kind once; what is only the rest of a page is left out."""
+    inside = [segment for segment in space.segments if segment.vma.start == vma.start]
+    told = [segment for segment in inside if segment.kind != "padding"] or inside
+    return ", ".join(dict.fromkeys(map(name_segment, told)))
+
+
+def _to_html(caption: str, columns: Sequence[str], rows: Sequence[Sequence[str | int]]) -> str:
+    is_right = [all(_is_number(row[place]) for row in rows) for place in range(len(columns))]
+    head = "".join(
+        f'<th scope="col" style="{_STYLES[right]}">{html.escape(column)}</th>'
+        for column, right in zip(columns, is_right, strict=True)
+    )
+    body = "".join(f"<tr>{_row_to_html(row, is_right)}</tr>" for row in rows)
+    return (
+        f"<table><caption>{html.escape(caption)}</caption>"
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    )
+
+
+def _row_to_html(row: Sequence[str | int], is_right: Sequence[bool]) -> str:
+    cells = []
+    for place, value in enumerate(row):
+        tag, scope = ("td", "") if place else ("th", ' scope="row"')
+        style = _STYLES[is_right[place]]
+        cells.append(f'<{tag}{scope} style="{style}">{html.escape(_word(value))}</{tag}>')
+    return "".join(cells)
+
+
+def _to_text(columns: Sequence[str], rows: Sequence[Sequence[str | int]]) -> str:
+    lines = [tuple(columns), *(tuple(map(_word, row)) for row in rows)]
+    widths = [max(len(line[place]) for line in lines) for place in range(len(columns))]
+    padded = (
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        for line in lines
+    )
+    return "\n".join(line.rstrip() for line in padded)
+
+
+def _word(value: str | int) -> str:
+    return f"{value:,}" if isinstance(value, int) else value
+
+
+def _is_number(value: str | int) -> bool:
+    return isinstance(value, int) or value[:1].isdigit()

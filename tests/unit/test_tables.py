@@ -1,0 +1,45 @@
+"""Tables say in HTML and in plain text what they hold, and number what the records number."""
+
+from bs4 import BeautifulSoup
+from process_records import make_space
+
+from lablib import tables
+
+
+def show(monkeypatch, function, *arguments):
+    """What a function of the module displays: the HTML, parsed, and the plain text."""
+    shown = []
+    monkeypatch.setattr(tables, "display", lambda data, raw: shown.append(data))
+    function(*arguments)
+    (data,) = shown
+    return BeautifulSoup(data["text/html"], "html.parser"), data["text/plain"]
+
+
+def test_each_column_and_row_has_a_header_and_text_is_not_markup(monkeypatch):
+    rows = [("<one>", 1234, "a"), ("two", 5, "b & c")]
+    page, text = show(monkeypatch, tables.show_table, "Numbers", ("name", "count", "what"), rows)
+    assert page.caption.text == "Numbers"
+    assert [cell.text for cell in page.select("th[scope=col]")] == ["name", "count", "what"]
+    assert [cell.text for cell in page.select("th[scope=row]")] == ["<one>", "two"]
+    assert [cell.text for cell in page.select("td")] == ["1,234", "a", "5", "b & c"]
+    assert "right" in page.select("td")[0]["style"]
+    assert "left" in page.select("td")[1]["style"]
+    assert text.splitlines() == ["name   count  what", "<one>  1,234  a", "two    5      b & c"]
+
+
+def test_vmas_of_some_kinds_are_shown_with_all_that_lies_in_them(monkeypatch):
+    space = make_space()
+    page, _ = show(monkeypatch, tables.show_vmas, space, ("text", "bss"), "The program")
+    assert [cell.text for cell in page.select("th[scope=row]")] == [
+        "program: code",
+        "program: data, program: bss (zeroed)",
+    ]
+    code = [cell.text for cell in page.select("tbody tr")[0].select("td")]
+    assert code == ["r-xp", "8 KiB", "8 KiB", "8 KiB", "0 bytes"]
+
+
+def test_all_vmas_are_shown_once(monkeypatch):
+    space = make_space()
+    page, _ = show(monkeypatch, tables.show_vmas, space)
+    assert len(page.select("tbody tr")) == len(space.vmas)
+    assert str(space.pid) in page.caption.text
