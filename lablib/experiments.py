@@ -20,7 +20,8 @@ from lablib.symbols import ProcessSymbols
 from lablib.tracing.control import start_service
 from lablib.tracing.memory import MemoryTracer
 
-RECORDINGS_DIR = Path(__file__).resolve().parents[1] / "notebooks" / "recordings"
+CHECKOUT = Path(__file__).resolve().parents[1]
+RECORDINGS_DIR = CHECKOUT / "notebooks" / "recordings"
 
 Result = TypeVar("Result")
 
@@ -45,7 +46,7 @@ def run_or_replay(name: str, run: Callable[[], Result], folder: Path = RECORDING
             raise
         return cast(Result, _replay(path, str(error)))
     if os.environ.get("LAB_SAVE_RECORDINGS") == "1":
-        save_recording(result, path)
+        save_recording(result, path, CHECKOUT)
     return result
 
 

@@ -28,9 +28,10 @@ class Recording:
     date: str
 
 
-def save_recording(value: Any, path: Path) -> Path:
+def save_recording(value: Any, path: Path, root: Path | None = None) -> Path:
     """Write a record to `path` and return it, or a list, tuple or dict of records and numbers.
 
+    Files below the folder `root` are named from there, so that it doesn't tell where that was.
     Raises `RecordingError` if that can't be done.
     """
     encoder = Encoder()
@@ -45,7 +46,10 @@ def save_recording(value: Any, path: Path) -> Path:
         "shared": encoder.shared,
         "value": encoded,
     }
-    return save_bytes(gzip.compress(json.dumps(document).encode(), mtime=0), path)
+    text = json.dumps(document)
+    if root is not None:
+        text = text.replace(json.dumps(f"{root}/")[1:-1], "")
+    return save_bytes(gzip.compress(text.encode(), mtime=0), path)
 
 
 def load_recording(path: Path) -> Recording:

@@ -4,7 +4,11 @@
         ...
         trace = tracer.stop()
 
-What counts as one fault is what the kernel counts as one in the process's minor or major faults.
+What counts as one fault is what the kernel counts as one in the process's minor or major faults
+(getrusage, /proc/PID/stat). It maps more than one page at some: for a huge page one fault stands
+for 512, and for a file the pages in memory around the one that was touched come with it. What gets
+its pages without a touch (MAP_POPULATE, mlock, a read by another process) is in the kernel's count
+and not here. The faults of a child are not its parent's: trace the child.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ MAX_SESSIONS_PER_USER = 15
 FREE_FOR_ALL_BLOCKS = 1 << 22
 """How many blocks anybody may ask room for: the kernel sets 16 bytes aside for each."""
 
-FREE_FOR_ALL_FAULTS = 1 << 20
+FREE_FOR_ALL_FAULTS = 1 << 18
 """For how many different faults anybody may ask room: the kernel sets 96 bytes aside for each."""
 
 SET_UP_TIMEOUT_S = 20

@@ -5,6 +5,7 @@ import errno
 import functools
 import itertools
 import os
+import pwd
 import signal
 import subprocess
 import tempfile
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from abuse import connect_as, converse, frame
 from workload import PROGRAMS, build_workload
 
 from lablib.errors import TargetError
@@ -23,6 +25,7 @@ from lablib.release import wait_until_held
 from lablib.symbols import ProcessSymbols
 from lablib.tracing.client import Tracer
 from lablib.tracing.memory import MemoryTracer
+from lablib.tracing.service import FREE_FOR_ALL_FAULTS
 
 pytestmark = pytest.mark.usefixtures("tracer_service")
 
@@ -213,6 +216,18 @@ def test_around_a_page_of_a_file_others_are_mapped_too(touches):
     sorts = touches.sorts_on("read_file")
     assert set(sorts) == {(PROGRAM, READ, ABSENT)}
     assert 1 <= sum(sorts.values()) <= 256 / 2
+
+
+def test_a_page_that_had_to_be_read_first_is_a_major_fault(touches):
+    majors = [fault for fault in touches.on("read_cold_file") if fault.is_major]
+    assert sum(fault.count for fault in majors) == touches.acts["read_cold_file"].major
+    if not is_in_memory("/tmp"):
+        assert majors
+
+
+def is_in_memory(folder):
+    kind = subprocess.run(["stat", "-fc", "%T", folder], capture_output=True, text=True).stdout
+    return kind.strip() == "tmpfs"
 
 
 def test_a_huge_page_is_one_fault(touches):
@@ -412,6 +427,21 @@ def test_a_process_in_a_pid_namespace_of_its_own_is_traced(tmp_path):
         act = read_acts(outside.stdout)["write_first"]
     assert trace.faults_in(act.start, act.end) == 1000
     assert trace.is_complete
+
+
+@pytest.mark.usefixtures("root")
+def test_room_for_very_many_faults_is_for_those_who_started_the_service():
+    nobody = pwd.getpwnam("nobody").pw_uid
+    sleeper = subprocess.Popen(["sleep", "60"], user=nobody)
+    request = {"operation": "trace_memory", "pid": sleeper.pid}
+    try:
+        for room, answer in ((FREE_FOR_ALL_FAULTS + 1, "error"), (1000, "opened_ns")):
+            with connect_as(nobody) as connection:
+                data = frame({**request, "max_faults": room})
+                assert answer in converse(connection, data, 1)[0]
+    finally:
+        sleeper.kill()
+        sleeper.wait()
 
 
 def test_a_process_that_is_gone_is_a_sentence():

@@ -2,23 +2,42 @@
 
 import re
 import time
+from pathlib import Path
 
 import nbformat
+import psutil
 import pytest
 from bs4 import BeautifulSoup
+from conftest import require_for_notebook
 from execution import NOTEBOOKS, execute, run_notebook
 from nbclient.exceptions import CellExecutionError
 
 from lablib.steering import list_segments
 
-pytestmark = pytest.mark.usefixtures("tracer_service")
+RANDOMISE = Path("/proc/sys/kernel/randomize_va_space")
 
 
 def read_outputs(name):
+    require_for_notebook(name)
     outputs = [out for cell in run_notebook(name).cells for out in cell.get("outputs", [])]
     text = "".join(out.get("text", "") for out in outputs if out.output_type == "stream")
     figures = [out for out in outputs if "image/png" in out.get("data", {})]
     return text, figures
+
+
+def read_shown(name):
+    """What the cells display, as text: tables, cards, predictions beside their results."""
+    outputs = [out for cell in run_notebook(name).cells for out in cell.get("outputs", [])]
+    return "\n\n".join(out["data"].get("text/plain", "") for out in outputs if "data" in out)
+
+
+def read_result(name, question):
+    """The result that was shown beside the prediction."""
+    return re.search(rf"{re.escape(question)}.*\n.*\nThe result: (.+)", read_shown(name))[1]
+
+
+def read_number(pattern, text):
+    return int(re.search(pattern, text)[1].replace(",", ""))
 
 
 def read_table(name, caption):
@@ -30,6 +49,78 @@ def read_table(name, caption):
     ]
     rows = table.select("tbody tr")
     return {row.th.text: [cell.text for cell in row.find_all("td")] for row in rows}
+
+
+def test_start_here():
+    name = "00_start_here"
+    text, _ = read_outputs(name)
+    shown = read_shown(name)
+    assert re.search(r"^✓ compiler works: compiled a program\.$", shown, re.MULTILINE)
+    assert len(re.findall(r"^[✓✗] .+: .+\.", shown, re.MULTILINE)) == 9
+    assert re.search(r"(All 9|\d of 9) things that were tried work", shown)
+    rss_bytes = read_number(r"RSS +([\d,]+) bytes", text)
+    assert read_result(name, "What is the RSS of the Python process?").endswith(" MiB")
+    assert 10 << 20 < rss_bytes < read_number(r"VmSize +([\d,]+) bytes", text)
+    assert "[01 · Where does it live?](01_where_does_it_live.ipynb) | 45 |" in shown
+
+
+def test_where_does_it_live():
+    name = "01_where_does_it_live"
+    text, figures = read_outputs(name)
+    shown = read_shown(name)
+    assert len(figures) == 3
+    assert "not mapped  " not in shown  # each object has a segment
+    for place in (
+        r"function +0x\w+ +program: code +r-xp",
+        r"constant +0x\w+ +program: constants +r--p",
+        r"initialised +0x\w+ +program: data +rw-p",
+        r"zeroed +0x\w+ +program: bss \(zeroed\) +rw-p",
+        r"small_block +0x\w+ +heap +rw-p +malloc, by brk",
+        r"large_block +0x\w+ +anonymous mapping +rw-p",
+        r"local +0x\w+ +stack +rw-p",
+        r"thread_block +0x\w+ +arena of a thread +rw-p",
+        r"local_in_thread +0x\w+ +stack of a thread +rw-p",
+        r"shared_mapping +0x\w+ +shared memory +rw-s",
+        r"library_function +0x\w+ +library libc\.so\.6 +r-xp",
+    ):
+        assert re.search(rf"^{place}", shown, re.MULTILINE), place
+    assert "small_block, 0x" in text
+    assert not psutil.pid_exists(read_number(r"segments runs, as process (\d+)", text))
+
+
+def test_where_does_it_live_has_measured_what_it_says():
+    name = "01_where_does_it_live"
+    text, _ = read_outputs(name)
+    shown = read_shown(name)
+    assert "constant and string" in read_result(name, "Only one of these pairs lies in one segment")
+    share = float(read_result(name, "How much of what is mapped is resident?").split()[0])
+    assert 0 < share < 25
+    grown, given_back = re.findall(r"^segment +what happened.+?(?=\n\n)", shown, re.M | re.S)
+    happened = re.findall(r"^(\w[\w ]+?)  +(new|grew \w+|shrank|gone)", grown, re.MULTILINE)
+    assert sorted(happened) == sorted(
+        [
+            ("heap", "grew upward"),
+            ("arena of a thread", "grew upward"),
+            ("reserved", "shrank"),
+            ("anonymous mapping", "new"),
+            ("anonymous mapping", "new"),
+            ("shared memory", "new"),
+            ("stack", "grew downward"),
+        ]
+    )
+    assert read_result(name, "For how many of the six does it make a new mapping?") == "3 mappings"
+    break_now = re.search(r"the program break is (0x\w+); it has moved by ([\d,]+) bytes", text)
+    assert f"the heap ends at     {break_now[1]}\n" in text
+    assert abs(int(break_now[2].replace(",", "")) - (4 << 20)) < 1 << 18
+    assert "it has its size from the program's file" in text
+    assert "anonymous mapping" not in given_back
+    assert not given_back.startswith("heap")
+    assert read_result(name, "After that, which place still holds") == "“stack”"
+
+
+def test_where_does_it_live_finds_other_addresses_in_a_second_process():
+    said = read_result("01_where_does_it_live", "How many objects have the same address")
+    assert said == ("“none of them”" if RANDOMISE.read_text().strip() == "2" else said)
 
 
 def test_the_fibonacci_case():

@@ -1,9 +1,13 @@
 """An experiment runs live where it can; else its recording is shown, and says that it is one."""
 
+import dataclasses
 import datetime
+import gzip
+import re
 
 import pytest
 
+from lablib import experiments
 from lablib.encoding import Encoder
 from lablib.errors import (
     AppError,
@@ -13,7 +17,7 @@ from lablib.errors import (
     ToolMissingError,
     TracerError,
 )
-from lablib.experiments import run_or_replay
+from lablib.experiments import CHECKOUT, RECORDINGS_DIR, run_or_replay, trace_during
 from lablib.recording import load_recording, save_recording
 from lablib.records import (
     AddressSpace,
@@ -144,3 +148,38 @@ def test_what_was_run_is_saved_where_that_is_asked_for(tmp_path, monkeypatch):
     monkeypatch.setenv("LAB_SAVE_RECORDINGS", "1")
     assert run_or_replay("name", lambda: SIZES, tmp_path / "new") is SIZES
     assert load_recording(tmp_path / "new" / "name.json.gz").value == SIZES
+
+
+def test_no_recording_tells_where_it_was_made(tmp_path, monkeypatch):
+    monkeypatch.setenv("LAB_SAVE_RECORDINGS", "1")
+    command = str(CHECKOUT / "leaky_apps" / "build" / "pages")
+    run_or_replay("name", lambda: [dataclasses.replace(TRACE, target=Target(1, command))], tmp_path)
+    (trace,) = load_recording(tmp_path / "name.json.gz").value
+    assert trace.target.command == "leaky_apps/build/pages"
+
+
+@pytest.mark.parametrize("path", RECORDINGS_DIR.glob("*"), ids=lambda path: path.name)
+def test_each_recording_of_the_workbook_can_be_replayed_and_tells_of_no_folder(path):
+    assert load_recording(path).value
+    told = re.findall(r'"(/[^"]*)"', gzip.decompress(path.read_bytes()).decode())
+    assert [each for each in told if not each.startswith(("/usr/", "/lib", "/dev/"))] == []
+
+
+def test_the_recordings_are_small():
+    assert 0 < sum(path.stat().st_size for path in RECORDINGS_DIR.glob("*")) < 500_000
+
+
+@pytest.mark.parametrize("is_asked_for", [True, False])
+def test_without_the_tracer_the_act_is_done_once_and_the_recording_shown(
+    is_asked_for, tmp_path, monkeypatch, capsys
+):
+    if is_asked_for:
+        monkeypatch.setenv("LAB_SOURCE", "recorded")
+    monkeypatch.setattr(experiments, "start_service", fail_with(TracerError("no tracer")))
+    save_recording(({"pages": 5}, TRACE), tmp_path / "name.json.gz")
+    done = []
+    answer, trace = trace_during("name", 812, lambda: done.append("act"), tmp_path)
+    assert done == ["act"]
+    assert answer == {"pages": 5}
+    assert trace.source.startswith("recorded: ")
+    assert "RECORDED, not live" in capsys.readouterr().out

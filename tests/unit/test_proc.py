@@ -22,6 +22,7 @@ from lablib.records import (
     PRESENT,
     SEGMENT_KINDS,
     SWAPPED,
+    Frame,
     MemoryTrace,
     PageFault,
     ResidentPages,
@@ -386,3 +387,15 @@ def test_faults_in_a_range_and_of_one_sort():
     assert trace.faults_in(BASE, BASE + 2 * PAGE, was_present=False) == 1
     assert trace.faults_in(BASE, BASE + 3 * PAGE, was_present=True) == 5
     assert trace.is_complete
+
+
+def test_faults_by_the_function_that_touched_and_not_by_its_callers():
+    def fault(count, *functions):
+        frames = tuple(Frame(function, "a", 0) for function in functions)
+        return PageFault(BASE, True, False, False, False, count, 0.0, frames)
+
+    faults = (fault(1, "write", "main"), fault(5, "main", "write"), fault(7), fault(9, None))
+    trace = MemoryTrace("ebpf", "6.18", Target(1, "a"), 1.0, faults, ())
+    assert trace.made_by("write").fault_count == 1
+    assert trace.made_by("main").faults == (faults[1],)
+    assert trace.made_by("nobody").faults == ()

@@ -165,6 +165,11 @@ LEAKY_SITE static void read_file(char *start, size_t pages)
 	read_pages(start, pages);
 }
 
+LEAKY_SITE static void read_cold_file(char *start, size_t pages)
+{
+	read_pages(start, pages);
+}
+
 LEAKY_SITE static void write_huge(char *start, size_t pages)
 {
 	if (madvise(start, pages * PAGE_BYTES, MADV_HUGEPAGE))
@@ -193,16 +198,31 @@ static const struct act acts[] = {
 	{ "grow_stack", grow_stack, 100 },
 	{ "write_in_threads", write_in_threads, 1000 },
 	{ "read_file", read_file, 256 },
+	{ "read_cold_file", read_cold_file, 256 },
 	{ "write_huge", write_huge, 4 * 512 },
 };
+
+static char *map_file(size_t pages, int is_cold)
+{
+	int file = open_file(pages);
+	char *start = mmap(NULL, pages * PAGE_BYTES, PROT_READ, MAP_SHARED, file, 0);
+
+	if (start == MAP_FAILED)
+		leaky_fail("mapping a file");
+	if (is_cold && (fsync(file) || posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED)))
+		leaky_fail("letting go of a file");
+	close(file);
+	return start;
+}
 
 static void run(const struct act *act, struct result *result)
 {
 	struct rusage before, after;
 
 	if (act->run == read_file)
-		result->start = mmap(NULL, act->pages * PAGE_BYTES, PROT_READ, MAP_SHARED,
-			open_file(act->pages), 0);
+		result->start = map_file(act->pages, 0);
+	else if (act->run == read_cold_file)
+		result->start = map_file(act->pages, 1);
 	else
 		result->start = map_pages(act->pages);
 	if (act->run == write_shared)
