@@ -59,8 +59,8 @@ def _describe(name: str, used: Sequence[HeapUse]) -> str:
     if not used:
         return f"{name}: no step."
     live, rss = used[-1].live_bytes / MIB, used[-1].rss_bytes / MIB
-    falls = sum(after.rss_bytes < before.rss_bytes - MIB / 2 for before, after in pairwise(used))
-    fell = f"RSS falls {falls} times on the way" if falls else "RSS does not fall on the way"
+    falls = any(after.rss_bytes < before.rss_bytes - MIB / 2 for before, after in pairwise(used))
+    fell = "RSS falls on the way" if falls else "RSS does not fall on the way"
     return (
         f"{name}: after {len(used)} steps {live:,.1f} MiB are live and RSS has grown by"
         f" {rss:,.1f} MiB; {fell}."
