@@ -230,3 +230,16 @@ class HeapMap:
     end: int
     chunks: tuple[Chunk, ...]
     knows_cached: bool = True
+
+
+@dataclass(frozen=True)
+class HeapUse:
+    """What malloc has handed out and what is resident, after one step of a program.
+
+    `live_bytes` are in use as malloc counts them, headers included. `rss_bytes` is the resident
+    set, less what it was before the first step.
+    """
+
+    step: str
+    live_bytes: int
+    rss_bytes: int

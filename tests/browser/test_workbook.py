@@ -48,10 +48,24 @@ def steer_the_map(page):
     expect(find_outputs(page).get_by_text("segments has been closed")).to_have_count(1)
 
 
+def steer_the_heap(page):
+    """A button below the map, for a program that has ended with the last cell."""
+    press_button(page, "trim")
+    expect(find_outputs(page).get_by_text("trim: blocks has been closed")).to_have_count(1)
+
+
+def steer_the_family(page):
+    """A button for the parent, which has ended with the last cell."""
+    press_button(page, "fork")
+    expect(find_outputs(page).get_by_text("fork: sharing has been closed")).to_have_count(1)
+
+
 # What a learner does in a notebook: it is given the page, with all cells run.
 INTERACTIONS = {
     "00_start_here": keep_a_prediction,
     "01_where_does_it_live": steer_the_map,
+    "04_the_heap": steer_the_heap,
+    "05_shared_and_mapped": steer_the_family,
     "09_fibonacci_case": choose_another_rate,
 }
 

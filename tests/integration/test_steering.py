@@ -16,6 +16,7 @@ import pytest
 from lablib import cleanup
 from lablib.apps import build_app
 from lablib.errors import AppError
+from lablib.heap_use import follow_heap
 from lablib.steering import GuardedSegment, SteeredApp, list_segments, segment_path
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -643,3 +644,18 @@ class TestGuardedSegment:
         while path.exists() and time.monotonic() < deadline:
             time.sleep(0.02)
         assert not path.exists()
+
+
+def test_what_is_live_and_what_is_resident_are_followed_step_by_step():
+    steps = [("allocate", 10_000, 1000), ("free_all_but_last",), ("trim",)]
+    full, pinned, trimmed = follow_heap(steps)
+    assert [full.step, pinned.step, trimmed.step] == [
+        "allocate 10000 1000",
+        "free_all_but_last",
+        "trim",
+    ]
+    assert 10_000_000 < full.live_bytes < 10_200_000
+    assert pinned.live_bytes == trimmed.live_bytes < 20_000
+    assert abs(full.rss_bytes - full.live_bytes) < 512 * KIB
+    assert pinned.rss_bytes >= full.rss_bytes
+    assert trimmed.rss_bytes < 512 * KIB

@@ -43,9 +43,14 @@ def read_number(pattern, text):
 def read_table(name, caption):
     """The cells of a table as text, by the header of their row."""
     outputs = [out for cell in run_notebook(name).cells for out in cell.get("outputs", [])]
-    pages = [BeautifulSoup(out.get("data", {}).get("text/html", ""), "html.parser") for out in outputs]
+    pages = [
+        BeautifulSoup(out.get("data", {}).get("text/html", ""), "html.parser") for out in outputs
+    ]
     (table,) = [
-        table for page in pages for table in page.find_all("table") if table.caption and table.caption.text == caption
+        table
+        for page in pages
+        for table in page.find_all("table")
+        if table.caption and table.caption.text == caption
     ]
     rows = table.select("tbody tr")
     return {row.th.text: [cell.text for cell in row.find_all("td")] for row in rows}
@@ -184,3 +189,77 @@ def test_mappings_that_leak_are_seen_in_the_address_space_only():
     assert "VmSize: 50.0 MiB more" in text
     grown = re.search(r"RSS goes from ([\d.]+) to ([\d.]+) MiB", figures[-1].data["text/plain"])
     assert float(grown[2]) - float(grown[1]) < 1
+
+
+def test_the_heap():
+    text, figures = read_outputs("04_the_heap")
+    assert len(figures) == 2
+    assert "it has 0 heaps" in text
+    assert read_result("04_the_heap", "How much of the heap does a block of 100") == "112 bytes"
+    if "keeps its cache in another way" not in text:
+        assert "112 bytes  cached" in text
+        assert read_result("04_the_heap", "The program allocates 20 blocks of 400") == "7 chunks"
+    assert "the blocks of 800 bytes lie behind the first 300 blocks" in text
+    assert "the blocks of 300 bytes lie among the first 300 blocks" in text
+    assert re.search(r"first thread +heap .*\nsecond thread +arena ", text)
+
+
+def test_the_heap_moves_the_break_as_often_as_its_chunks_need():
+    moves = read_table("04_the_heap", "Calls that moved the break").values()
+    grown = [int(moved.replace(",", "")) for _, moved in moves]
+    assert len(set(grown)) == 1
+    wanted_bytes = 10_000 * 112
+    assert sum(grown) - grown[0] < wanted_bytes < sum(grown)
+
+
+def test_the_heap_is_given_back_from_its_end_only():
+    text, _ = read_outputs("04_the_heap")
+    found = re.findall(r"^(\w+) +RSS +([\d.]+) MiB, break at (0x\w+)", text, re.MULTILINE)
+    assert [step for step, _, _ in found] == [
+        "allocate",
+        "free_all",
+        "allocate",
+        "free_all_but_last",
+        "trim",
+    ]
+    full, freed, pinned_full, pinned, trimmed = (
+        (float(rss), int(end, 16)) for _, rss, end in found
+    )
+    assert full[0] - freed[0] > 9
+    assert full[1] - freed[1] > 9_500_000
+    assert pinned == pinned_full
+    assert pinned[0] - trimmed[0] > 9
+    assert 0 <= pinned[1] - trimmed[1] < 256 << 10
+
+
+def test_large_blocks_have_mappings_until_one_was_freed():
+    table = read_table("04_the_heap", "A block of its own")
+    assert [mapped for (mapped,) in table.values()] == ["0", "0", "0", "1", "1", "1"]
+    text, _ = read_outputs("04_the_heap")
+    found = re.findall(r"mapped (\d); RSS ([\d.]+) MiB, after the free ([\d.]+) MiB", text)
+    (first, rss, rss_freed), (second, rss_again, kept) = found
+    assert (first, second) == ("1", "0")
+    assert float(rss) - float(rss_freed) > 19
+    assert abs(float(rss_again) - float(kept)) < 1
+
+
+def test_leak_retention_and_fragmentation_differ_in_what_is_live():
+    _, figures = read_outputs("04_the_heap")
+    found = re.findall(
+        r"(\w+): after 6 steps ([\d.]+) MiB are live and RSS has grown by ([\d.]+) MiB",
+        figures[-1].data["text/plain"],
+    )
+    sizes = {name: (float(live), float(rss)) for name, live, rss in found}
+    assert abs(sizes["Leak"][0] - sizes["Leak"][1]) < 1
+    assert sizes["Retention"][0] < 0.5
+    assert sizes["Retention"][1] > 10
+    assert 1 < sizes["Fragmentation"][0] < sizes["Fragmentation"][1] / 2
+
+
+def test_the_heap_without_the_tracer_shows_its_recording_and_says_so(monkeypatch):
+    monkeypatch.setenv("LAB_SOURCE", "recorded")
+    notebook = execute(nbformat.read(NOTEBOOKS / "04_the_heap.ipynb", as_version=4))
+    outputs = [out for cell in notebook.cells for out in cell.get("outputs", [])]
+    text = "".join(out.get("text", "") for out in outputs if out.output_type == "stream")
+    assert text.count("RECORDED, not live") == 1
+    assert "allocate_blocks+0x" in text

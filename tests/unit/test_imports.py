@@ -31,7 +31,18 @@ RANKS = {
         3,
     ),
     **dict.fromkeys(
-        ["plots", "figures", "study", "report", "flame", "live", "windows", "experiments"], 4
+        [
+            "plots",
+            "figures",
+            "study",
+            "report",
+            "flame",
+            "live",
+            "windows",
+            "experiments",
+            "heap_use",
+        ],
+        4,
     ),
     **dict.fromkeys(
         [

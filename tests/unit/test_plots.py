@@ -19,12 +19,13 @@ from lablib.plots import (
     plot_address_space,
     plot_faults,
     plot_heap_map,
+    plot_heap_use,
     plot_resident_pages,
     plot_sizes,
 )
 from lablib.plots.parts import spread_out
 from lablib.plots.regions import find_span, measure_resident
-from lablib.records import Chunk, HeapMap, ResidentPages
+from lablib.records import Chunk, HeapMap, HeapUse, ResidentPages
 from lablib.wording import format_size
 
 
@@ -233,3 +234,20 @@ def test_sizes_are_worded_in_the_unit_that_fits():
     assert format_size(MIB - 1) == "1 MiB"
     assert format_size(1 << 47) == "128 TiB"
     assert format_size(int(1.9 * MIB)) == "1.9 MiB"
+
+
+def test_heap_use_has_a_chart_for_each_situation_on_one_scale():
+    used = (HeapUse("allocate 2 9", MIB, 2 * MIB), HeapUse("free_all", 0, 2 * MIB))
+    given_back = (HeapUse("allocate 2 9", MIB, 4 * MIB), HeapUse("free_all", 0, 0))
+    figure, description = plot_heap_use({"Kept": used, "Given back": given_back})
+    kept, other = figure.axes
+    assert [axes.get_title() for axes in figure.axes] == ["Kept", "Given back"]
+    assert [list(line.get_ydata()) for line in kept.get_lines()] == [[1, 0], [2, 2]]
+    assert [label.get_text() for label in kept.get_xticklabels()] == ["allocate", "free"]
+    assert kept.get_ylim() == other.get_ylim()
+    assert len({line.get_linestyle() for line in kept.get_lines()}) == 2
+    assert description == (
+        "Kept: after 2 steps 0.0 MiB are live and RSS has grown by 2.0 MiB; RSS does not fall on"
+        " the way. Given back: after 2 steps 0.0 MiB are live and RSS has grown by 0.0 MiB; RSS"
+        " falls on the way."
+    )
