@@ -1,6 +1,7 @@
 """Each notebook runs unattended from top to bottom, shows its figures, and leaves nothing."""
 
 import re
+import resource
 import time
 
 import nbformat
@@ -32,6 +33,13 @@ def read_table(name, caption):
     return {row.th.text: [cell.text for cell in row.find_all("td")] for row in rows}
 
 
+def read_results(notebook):
+    """What the notebook has compared each prediction with, in order."""
+    outputs = [out for cell in notebook.cells for out in cell.get("outputs", [])]
+    texts = "\n".join(out.get("data", {}).get("text/plain", "") for out in outputs)
+    return re.findall(r"^The result: (.+)$", texts, re.MULTILINE)
+
+
 def test_the_fibonacci_case():
     text, figures = read_outputs("09_fibonacci_case")
     assert len(figures) == 2
@@ -39,6 +47,78 @@ def test_the_fibonacci_case():
     assert re.search(r"fibonacci \(fib_leak\.c:\d+\) leaks", text)
     assert "[unknown] [" in text
     assert re.search(r"Fixed: fibonacci kept [\d,]+ of [\d,]+ blocks before", text)
+
+
+def find_number(pattern, text):
+    (found,) = re.findall(pattern, text)
+    return float(found.replace(",", ""))
+
+
+def test_promised_and_paid():
+    name = "02_promised_and_paid"
+    text, figures = read_outputs(name)
+    assert len(figures) == 3
+    promised, paid, freed, first, read, written, shared, copied = read_results(run_notebook(name))
+    assert promised == shared == "0 MiB"
+    assert 49 <= int(paid.removesuffix(" MiB")) <= 51
+    assert freed == "“both fall back to where they were before malloc”"
+    assert first == written == "1,000 faults"
+    assert "the tracer (ebpf): 1,000 faults" in text
+    assert "own account: 1,000 minor, 0 major" in text
+    assert "{'pages': 1000, 'minor_faults': 0, 'major_faults': 0}" in text
+    assert "write_pages+0x" in text
+    assert read == "0 pages"
+    faults = read_table(name, "Faults on the same 1,000 pages")
+    assert faults == {"reading": ["1,000", "0"], "then writing": ["0", "1,000"]}
+    assert copied == "100 faults"
+    assert "where a page was there: 100 faults" in text
+    own = find_number(r"Private_Dirty\): ([\d.]+) KiB", text)
+    assert own * 1024 == 100 * resource.getpagesize()
+    sizes = read_table(name, "One process, then two")
+    before, parent, child = (float(size[1].removesuffix(" MiB")) for size in sizes.values())
+    assert parent + child == pytest.approx(before, rel=0.02)
+    assert parent == pytest.approx(child, rel=0.02)
+
+
+def test_the_stack():
+    name = "03_the_stack"
+    text, figures = read_outputs(name)
+    assert len(figures) == 3
+    frame, reused, faults, ended, paid, wall = read_results(run_notebook(name))
+    assert 1_000 <= int(frame.split()[0].replace(",", "")) <= 1_256
+    calls = re.findall(r"^call \d: locals at (0x\w+)$", text, re.MULTILINE)
+    assert len(calls) == 2
+    assert calls[0] == calls[1]
+    assert reused == "“it stays large, and the second descent needs nothing more”"
+    ((before, after),) = re.findall(r"in memory +(\d+) -> +(\d+) pages", text)
+    came = int(after) - int(before)
+    assert faults == f"{came} faults"
+    assert find_number(r"that is ([\d.,]+) pages", text) == pytest.approx(came, abs=4)
+    assert "system calls for memory: 0" in text
+    assert ended == "“The kernel kills the program with a signal”"
+    assert "the last page that the stack got: 1 MiB below its upper end" in text
+    assert text.count("SIGSEGV") == 2
+    assert 0 < float(paid.removesuffix(" KiB")) < 256
+    mapped = find_number(r"mmap of ([\d,]+) bytes, on behalf of start_thread", text)
+    guard = resource.getpagesize()
+    assert int(wall.removesuffix(" pages").replace(",", "")) == (mapped - guard) / guard
+    assert "reuses a stack: True" in text
+
+
+@pytest.mark.parametrize("name", ["02_promised_and_paid", "03_the_stack"])
+def test_without_the_tracer_a_recording_is_shown_as_one(name, monkeypatch):
+    """And the program has done all the same what the cells below take for done."""
+    live = read_results(run_notebook(name))
+    monkeypatch.setenv("LAB_SOURCE", "recorded")
+    notebook = execute(nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4))
+    outputs = [out for cell in notebook.cells for out in cell.get("outputs", [])]
+    text = "".join(out.get("text", "") for out in outputs if out.output_type == "stream")
+    traced = sum("trace_during(" in cell.source for cell in notebook.cells)
+    assert text.count("RECORDED, not live (LAB_SOURCE asks for it)") == traced >= 3
+    assert "ebpf" not in text
+    assert len(read_results(notebook)) == len(live)
+    if name.startswith("02"):
+        assert "{'pages': 1000, 'minor_faults': 0, 'major_faults': 0}" in text
 
 
 def test_read_only_data_mapped_shared():
