@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lablib.plots.address_space import measure_resident, name_segment
+from lablib.plots.regions import measure_resident, name_segment
 from lablib.records import AddressSpace, Segment
 from lablib.tables import show_table
 from lablib.wording import format_size
@@ -112,7 +112,14 @@ def _tell(before: Segment | None, now: Segment | None) -> str:
 
 def show_changes(changes: Sequence[SegmentChange]) -> None:
     """Display a table with a row for each change: its sizes, and how much of it is resident."""
-    columns = ("segment", "what happened", "size before", "now", "resident before", "now")
+    columns = (
+        "segment",
+        "what happened",
+        "size before",
+        "size now",
+        "resident before",
+        "resident now",
+    )
     rows = [
         (
             change.label,

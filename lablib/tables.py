@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from IPython.display import display
 
-from lablib.plots.address_space import name_segment
+from lablib.plots.regions import name_segment
 from lablib.records import AddressSpace, Vma
 from lablib.wording import format_size
 

@@ -65,7 +65,7 @@ function render({ model, el }) {
   const body = table.appendChild(make("tbody"));
   const detail = root.appendChild(make("div", { class: "lab-detail", role: "status" }));
 
-  let view = [...model.get("view")];
+  let view = [...model.get("view")], target = view;
   let moving = 0;
   for (const [kind, style] of Object.entries(model.get("styles")))
     definePattern(defs, prefix + kind, style);
@@ -80,11 +80,15 @@ function render({ model, el }) {
     const span = model.get("span"), page = model.get("page_bytes");
     const size = Math.min(span, Math.max(page, end - start));
     const first = Math.min(span - size, Math.max(0, (start + end - size) / 2));
-    return [Math.round(first), Math.round(first + size)];
+    // Near the end of the way down the pages fill the view from edge to edge.
+    const step = size < 16 * page ? page : 1;
+    const low = Math.round(first / step) * step;
+    return [low, low + Math.round(size / step) * step];
   }
 
   function show(wanted) {
     const from = [...view], to = clamp(wanted), began = performance.now(), mine = ++moving;
+    target = to;
     model.set("view", to);
     model.save_changes();
     const still = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
@@ -300,7 +304,7 @@ function render({ model, el }) {
   svg.addEventListener("mouseleave", fill);
 
   const redraw = () => { fill(); draw(); };
-  const follow = () => { if (!moving || `${model.get("view")}` !== `${view}`) show(model.get("view")); };
+  const follow = () => { if (`${model.get("view")}` !== `${target}`) show(model.get("view")); };
   model.on("change:regions change:selected", redraw);
   model.on("change:pages", draw);
   model.on("change:view", follow);

@@ -17,7 +17,8 @@ from lablib.errors import LabError
 from lablib.panels.base import Panel
 from lablib.panels.sources import Source
 from lablib.plots import plot_address_space
-from lablib.plots.address_space import (
+from lablib.plots.palette import SEGMENT_STYLES
+from lablib.plots.regions import (
     PAGE_BYTES,
     find_span,
     list_user_segments,
@@ -25,7 +26,6 @@ from lablib.plots.address_space import (
     name_program,
     name_segment,
 )
-from lablib.plots.palette import SEGMENT_STYLES
 from lablib.records import PRESENT, AddressSpace, ResidentPages, Segment
 from lablib.wording import count_of, format_size
 

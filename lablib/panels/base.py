@@ -31,9 +31,10 @@ Record = TypeVar("Record")
 Self = TypeVar("Self", bound="Panel[Any]")
 JOIN_TIMEOUT_S = 5.0
 READING_INTERVAL_S = 0.2
+RECORDS_TIMED = 10
 
 _running: weakref.WeakSet[Panel[Any]] = weakref.WeakSet()
-_by_cell: weakref.WeakValueDictionary[str, Panel[Any]] = weakref.WeakValueDictionary()
+_by_cell: dict[str, tuple[str, weakref.WeakSet[Panel[Any]]]] = {}
 
 
 class Panel(Generic[Record]):
@@ -102,13 +103,8 @@ class Panel(Generic[Record]):
         return self._thread is not None and self._thread.is_alive()
 
     def show(self, starts: bool = True) -> None:
-        """Display the panel in the cell that runs and start it; an earlier one there ends."""
-        cell = name_running_cell()
-        if cell is not None:
-            before = _by_cell.get(cell)
-            if before is not None and before is not self:
-                before._end_thread()
-            _by_cell[cell] = self
+        """Display the panel in the cell that runs and start it; those of an earlier run end."""
+        self._take_cell()
         show_widget(self.box, f"{self.title}: moves while the notebook runs.")
         self._picture = open_picture()
         if starts:
@@ -177,13 +173,15 @@ class Panel(Generic[Record]):
     def _draw_all(self, stopping: threading.Event) -> str:
         """Draw all records, and return the sentence for when the source has no more."""
         self._say(self._name_source())
-        count, words, read_at_s = 0, "", -math.inf
+        count, words, read_at_s, began_s = 0, "", -math.inf, time.monotonic()
         records: Iterator[Record] = open_source(self._source, self.interval_s, stopping)
         for record in records:
             if stopping.is_set():
                 break
             words = self._draw(record)
             count += 1
+            if self.is_live and count == RECORDS_TIMED:
+                self._say(f"Live, {count / (time.monotonic() - began_s):.2g} a second.")
             if time.monotonic() - read_at_s >= READING_INTERVAL_S:
                 self.reading.value, read_at_s = words, time.monotonic()
         self.reading.value = words
@@ -192,8 +190,21 @@ class Panel(Generic[Record]):
 
     def _name_source(self) -> str:
         if self.is_live:
-            return f"Live, {1 / self.interval_s:.3g} a second."
+            return "Live."
         return f"Recorded{' on ' if self.recorded_on else ''}{self.recorded_on}, not live."
+
+    def _take_cell(self) -> None:
+        """Belong to the cell that runs, and end the panels of an earlier run of it."""
+        named = name_running_cell()
+        if named is not None:
+            cell, run = named
+            run_before, panels = _by_cell.get(cell, (run, weakref.WeakSet[Panel[Any]]()))
+            if run_before != run:
+                for panel in list(panels - {self}):
+                    panel._end_thread()
+                panels = weakref.WeakSet()
+            panels.add(self)
+            _by_cell[cell] = (run, panels)
 
     def _end_thread(self) -> None:
         self._stopping.set()

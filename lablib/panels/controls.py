@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Protocol
 
 import ipywidgets as widgets
@@ -48,7 +49,9 @@ class Button:
 
 
 class AppControls:
-    """Controls for a program that takes commands, in a row each, and the last answer in words.
+    """Controls for a program that takes commands, and the last answer in words.
+
+    A slider has a row of its own; buttons side by side in the list are side by side.
 
     A command that fails is answered with the sentence of its error; the controls stay usable.
     """
@@ -62,7 +65,7 @@ class AppControls:
             else self._make_button(control)
             for control in controls
         ]
-        self.box = widgets.VBox([*self.controls, self.answer])
+        self.box = widgets.VBox([*_in_rows(self.controls), self.answer])
         self._say("Nothing asked yet.")
 
     def show(self) -> None:
@@ -107,6 +110,16 @@ class AppControls:
 
     def _say(self, sentence: str) -> None:
         self.answer.value = f'<span role="status">{html.escape(sentence)}</span>'
+
+
+def _in_rows(controls: Sequence[widgets.Widget]) -> list[widgets.Widget]:
+    """Return the controls for a column: a slider has a row of its own, buttons share theirs."""
+    rows: list[widgets.Widget] = []
+    for are_buttons, group in groupby(controls, lambda one: isinstance(one, widgets.Button)):
+        alike = list(group)
+        layout = widgets.Layout(flex_flow="row wrap")
+        rows += [widgets.HBox(alike, layout=layout)] if are_buttons else alike
+    return rows
 
 
 def _word_number(item: tuple[str, int]) -> str:

@@ -61,9 +61,12 @@ def render_png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def name_running_cell() -> str | None:
-    """Return the id of the notebook's cell that runs now, None where the front end gives none."""
+def name_running_cell() -> tuple[str, str] | None:
+    """Return the ids of the notebook's cell that runs now and of this run of it.
+
+    None where the front end gives none, and outside of notebooks.
+    """
     shell: Any = get_ipython()
     parent = shell.get_parent() if hasattr(shell, "get_parent") else {}
     cell = parent.get("metadata", {}).get("cellId")
-    return cell if isinstance(cell, str) else None
+    return (cell, parent["header"]["msg_id"]) if isinstance(cell, str) else None

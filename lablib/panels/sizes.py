@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
 
 import bqplot
@@ -24,6 +23,8 @@ POINTS_SHOWN = 300
 class SizesPanel(Panel[ProcessSizes]):
     """A live chart of VmSize, RSS and PSS in MiB over the last 300 samples.
 
+    A size that a sample doesn't know gets no point; its line goes on at the next one.
+
     `source` gives `ProcessSizes`: `lambda: sample_sizes(pid, 0.2)`, or those of a recording.
     """
 
@@ -36,8 +37,9 @@ class SizesPanel(Panel[ProcessSizes]):
         points: int = POINTS_SHOWN,
     ) -> None:
         self.samples: deque[ProcessSizes] = deque(maxlen=points)
-        self._times: deque[float] = deque(maxlen=points)
-        self._sizes: dict[str, deque[float]] = {name: deque(maxlen=points) for name in SIZE_STYLES}
+        self._points: dict[str, deque[tuple[float, float]]] = {
+            name: deque() for name in SIZE_STYLES
+        }
         self.scales = {"x": bqplot.LinearScale(), "y": bqplot.LinearScale(min=0, max=1)}
         self.lines = {name: self._make_line(name) for name in SIZE_STYLES}
         super().__init__(source, self._make_view(), title, interval_s, recorded_on)
@@ -73,30 +75,29 @@ class SizesPanel(Panel[ProcessSizes]):
 
     def _clear(self) -> None:
         self.samples.clear()
-        self._times.clear()
-        for values in self._sizes.values():
-            values.clear()
+        for points in self._points.values():
+            points.clear()
 
     def _draw(self, record: ProcessSizes) -> str:
         self.samples.append(record)
-        self._times.append(record.elapsed_s)
-        times = np.array(self._times)
         words = []
         self._fit_scale(record)
         for name, read in SIZE_READERS.items():
-            size_bytes = read(record)
-            size = math.nan if size_bytes is None else size_bytes / MIB
-            self._sizes[name].append(size)
-            with self.lines[name].hold_sync():
-                self.lines[name].x, self.lines[name].y = times, np.array(self._sizes[name])
-            shown = "not known" if size_bytes is None else f"{size:,.1f} MiB"
+            points, size_bytes = self._points[name], read(record)
+            if size_bytes is not None:
+                while points and points[0][0] < self.samples[0].elapsed_s:
+                    points.popleft()
+                points.append((record.elapsed_s, size_bytes / MIB))
+                with self.lines[name].hold_sync():
+                    self.lines[name].x, self.lines[name].y = np.array(points).T
+            shown = f"{points[-1][1]:,.1f} MiB" if points else "not known"
             words.append(f"{draw_sample(SIZE_STYLES[name])} {name} <b>{shown}</b>")
         return " &emsp; ".join(words)
 
     def _fit_scale(self, record: ProcessSizes) -> None:
         """Leave room above the largest size; in steps, so that the chart doesn't breathe."""
-        needed = max(self._sizes["VmSize"], default=0.0)
-        needed = max(needed, record.vm_size_bytes / MIB) * 1.05
+        sizes = (size for _, size in self._points["VmSize"])
+        needed = max(*sizes, record.vm_size_bytes / MIB, 0.0) * 1.05
         scale = self.scales["y"]
         if not needed <= scale.max <= 2 * needed:
             scale.max = 1.2 * needed

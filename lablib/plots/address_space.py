@@ -8,7 +8,6 @@ the order of the addresses, with a logarithmic bar. What is empty between two ro
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -19,36 +18,26 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from lablib.plots.palette import HATCHES, SEGMENT_STYLES
 from lablib.plots.parts import EDGE_COLOR
-from lablib.records import PRESENT, AddressSpace, ResidentPages, Segment
-from lablib.wording import count_of, format_size
+from lablib.plots.regions import (
+    Region,
+    describe_region,
+    describe_space,
+    find_span,
+    list_user_segments,
+    name_program,
+    shorten,
+    word_label,
+    word_resident,
+)
+from lablib.records import AddressSpace, ResidentPages
+from lablib.wording import format_size
 
-MAX_ROWS = 26
 MIN_GAP_BYTES = 1 << 24
 SMALLEST_BYTES = 1 << 10
-PAGE_BYTES = 4096
-FILE_KINDS = ("text", "read_only", "data", "bss", "library", "loader", "vdso", "kernel")
 STRIP_COLOR = "#EEEEEE"
 
 _ROW_INCHES = 0.235
 _GAP_ROW_SHARE = 0.62
-
-
-@dataclass(frozen=True)
-class Region:
-    """One row of the figure: a segment, or neighbours that are shown as one.
-
-    `resident_bytes` is exact if `is_exact`, else an upper bound: the kernel tells it for a whole
-    mapping only, and this is a part of one. `part_count` is how many segments it stands for.
-    """
-
-    start: int
-    end: int
-    kind: str
-    label: str
-    size_bytes: int
-    resident_bytes: int
-    is_exact: bool = True
-    part_count: int = 1
 
 
 def plot_address_space(
@@ -61,9 +50,7 @@ def plot_address_space(
     are pages of some ranges, as read_resident_pages gives them: where they cover a region, its
     resident bytes come from them, else from smaps.
     """
-    regions = _shorten(
-        [describe_region(segment, resident) for segment in list_user_segments(space)]
-    )
+    regions = shorten([describe_region(segment, resident) for segment in list_user_segments(space)])
     lines = list(_insert_gaps(regions))
     height = max(3.5, 1.6 + _ROW_INCHES * sum(_share_of(line) for line in lines))
     figure = Figure(figsize=(12.8, height), dpi=100, layout="constrained")
@@ -80,120 +67,6 @@ def plot_address_space(
         fontsize=14,
     )
     return figure, describe_space(space)
-
-
-def list_user_segments(space: AddressSpace) -> list[Segment]:
-    """Return the segments in the process's own half of the addresses, all but [vsyscall]."""
-    return [segment for segment in space.segments if segment.end < 1 << 57]
-
-
-def find_span(space: AddressSpace) -> int:
-    """Return where the process's own addresses end: 128 TiB, or what the machine has more."""
-    highest = max((segment.end for segment in list_user_segments(space)), default=0)
-    return next(1 << bits for bits in (47, 48, 52, 57) if highest <= 1 << bits)
-
-
-def measure_resident(segment: Segment, resident: Sequence[ResidentPages] = ()) -> tuple[int, bool]:
-    """Return how many bytes of a segment are resident, and whether that is exact.
-
-    Pages that cover the segment tell it. Without them the mapping's number is exact where the
-    segment is the whole mapping, or none or all of it is resident; else it is an upper bound.
-    """
-    for pages in resident:
-        if pages.start <= segment.start and segment.end <= pages.end:
-            first = (segment.start - pages.start) // pages.page_bytes
-            last = -((pages.start - segment.end) // pages.page_bytes)
-            present = sum(1 for flags in pages.flags[first:last] if flags & PRESENT)
-            return min(segment.size_bytes, present * pages.page_bytes), True
-    rss_bytes = segment.vma.rss_bytes
-    is_whole = segment.size_bytes == segment.vma.size_bytes
-    is_all_or_none = rss_bytes in (0, segment.vma.size_bytes)
-    return min(segment.size_bytes, rss_bytes), is_whole or is_all_or_none
-
-
-def describe_region(segment: Segment, resident: Sequence[ResidentPages] = ()) -> Region:
-    """Return the row of one segment."""
-    resident_bytes, is_exact = measure_resident(segment, resident)
-    return Region(
-        segment.start,
-        segment.end,
-        segment.kind,
-        name_segment(segment),
-        segment.size_bytes,
-        resident_bytes,
-        is_exact,
-    )
-
-
-def name_segment(segment: Segment) -> str:
-    """Return what a segment is called in a figure: its kind, and its file where that says more."""
-    label = SEGMENT_STYLES[segment.kind].label
-    names_file = segment.kind in ("library", "file", "shared") and segment.name
-    return f"{label} {segment.name}" if names_file else label
-
-
-def name_program(space: AddressSpace) -> str:
-    """Return the program of a process, without its folder and its arguments."""
-    return space.command.split(" ", 1)[0].rsplit("/", 1)[-1]
-
-
-def describe_space(space: AddressSpace) -> str:
-    """Return in words what an address space holds, low addresses first, with its numbers."""
-    regions = _merge(
-        [describe_region(segment) for segment in list_user_segments(space)], by_name=True
-    )
-    parts = [
-        f"{region.label} {format_size(region.size_bytes)} ({_word_resident(region)} resident)"
-        for region in regions
-    ]
-    return (
-        f"Process {space.pid} ({name_program(space)}) has {format_size(space.size_bytes)} mapped of"
-        f" {format_size(find_span(space))}, {format_size(space.rss_bytes)} of it resident, in"
-        f" {count_of(len(space.segments), 'region')}. From low addresses to high: "
-        + ", ".join(parts)
-        + "."
-    )
-
-
-def _shorten(regions: list[Region]) -> list[Region]:
-    """Return the rows that are drawn: files in one row each, and where that is long, in one."""
-    shorter = _merge(regions, by_name=True)
-    return shorter if len(shorter) <= MAX_ROWS else _merge(shorter, by_name=False)
-
-
-def _merge(regions: Sequence[Region], by_name: bool) -> list[Region]:
-    """Return regions with neighbours as one: those of one name, or all libraries and files.
-
-    What is left of a file's last page is left out.
-    """
-    merged: list[Region] = []
-    for region in regions:
-        if region.kind == "padding":
-            continue
-        before = merged[-1] if merged else None
-        if before and _belong_together(before, region, by_name):
-            parts = before.part_count + region.part_count
-            label = region.label if by_name else "libraries and files"
-            merged[-1] = replace(
-                before,
-                end=region.end,
-                label=label,
-                size_bytes=before.size_bytes + region.size_bytes,
-                resident_bytes=before.resident_bytes + region.resident_bytes,
-                is_exact=before.is_exact and region.is_exact,
-                part_count=parts,
-            )
-        else:
-            merged.append(region)
-    return merged
-
-
-def _belong_together(one: Region, other: Region, by_name: bool) -> bool:
-    if other.start - one.end >= PAGE_BYTES:
-        return False
-    if by_name:
-        return one.label == other.label and one.kind in FILE_KINDS
-    return {one.kind, other.kind} <= {"library", "file"}
 
 
 Gap = int
@@ -292,27 +165,15 @@ def _label_rows(
     for line, top in zip(lines, tops, strict=True):
         if isinstance(line, Region):
             middle: dict[str, Any] = {"y": top + 0.5, "va": "center", "fontsize": 9.5}
-            labels.text(0.62, s=_word_label(line), ha="right", **middle)
+            labels.text(0.62, s=word_label(line), ha="right", **middle)
             labels.text(0.98, s=f"{line.start:#x}", ha="right", family="monospace", **middle)
             rows.annotate(
-                f"{format_size(line.size_bytes)}, {_word_resident(line)} resident",
+                f"{format_size(line.size_bytes)}, {word_resident(line)} resident",
                 xy=(1.005, top + 0.5),
                 xycoords=("axes fraction", "data"),
                 va="center",
                 fontsize=9.5,
             )
-
-
-def _word_label(region: Region) -> str:
-    return f"{region.label} ({region.part_count} parts)" if region.part_count > 1 else region.label
-
-
-def _word_resident(region: Region) -> str:
-    if not region.resident_bytes:
-        return "none"
-    is_all = region.resident_bytes == region.size_bytes
-    amount = "all" if is_all else format_size(region.resident_bytes)
-    return amount if region.is_exact else f"up to {amount}"
 
 
 def _connect(

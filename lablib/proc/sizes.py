@@ -55,25 +55,33 @@ def sample_sizes(
     interval_s: float = 0.2,
     seconds: float | None = None,
     stop: Callable[[], bool] = lambda: False,
+    pss_interval_s: float = 0.5,
 ) -> Iterator[ProcessSizes]:
     """Yield the sizes of a process every `interval_s`, the first at once.
+
+    The proportional set is read every `pss_interval_s` only, and not known between: the kernel has
+    to look at each resident page for it. The first and the samples after that long have it.
 
     Ends after `seconds`, when told to stop (asked ten times a second), or with the process. Raises
     `ProcessError` if the process can't be read even once.
     """
     started_s = time.monotonic()
     yield read_sizes(pid)
-    due_s = interval_s
+    due_s, pss_due_s = interval_s, pss_interval_s
     while seconds is None or due_s <= seconds:
         while (left_s := started_s + due_s - time.monotonic()) > 0 and not stop():
             time.sleep(min(left_s, _LONGEST_SLEEP_S))
         if stop():
             return
+        elapsed_s = time.monotonic() - started_s
+        with_pss = elapsed_s >= pss_due_s
         try:
-            sizes = read_sizes(pid, time.monotonic() - started_s)
+            sizes = read_sizes(pid, elapsed_s, with_pss)
         except ProcessError:
             return
         yield sizes
+        if with_pss:
+            pss_due_s = elapsed_s + pss_interval_s
         due_s = max(due_s + interval_s, time.monotonic() - started_s)
 
 

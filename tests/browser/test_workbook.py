@@ -14,6 +14,7 @@ from notebook_page import (
     move_slider,
     open_notebook,
     open_page,
+    press_button,
     read_outputs,
     reopen,
     resize,
@@ -32,8 +33,42 @@ def choose_another_rate(page):
     assert any("Fixed: fibonacci kept" in output for output in read_outputs(page))
 
 
+def keep_a_prediction(page):
+    """It takes a number with its unit, and then stays."""
+    find_outputs(page).get_by_role("textbox").fill("100 MiB")
+    press_button(page, "Keep my prediction")
+    expect(find_outputs(page).get_by_text("Your prediction: 100 MiB.")).not_to_have_count(0)
+
+
+def steer_the_map(page):
+    """The zoom of the map; and a button for the program, which has ended with the last cell."""
+    press_button(page, "Show all addresses")
+    expect(find_outputs(page).get_by_text(" TiB to scale", exact=False)).not_to_have_count(0)
+    press_button(page, "heap: 1 MiB more")
+    expect(find_outputs(page).get_by_text("segments has been closed")).to_have_count(1)
+
+
+def touch_more(page):
+    """The slider of the program, which has ended with the last cell."""
+    assert move_slider(page, "touch (%", 1) == "30"
+    expect(find_outputs(page).get_by_text("pages has been closed")).to_have_count(1)
+
+
+def go_deeper(page):
+    """The slider of one program and a button of another, which have both ended."""
+    assert move_slider(page, "100 calls more", 2) == "3000"
+    press_button(page, "come back")
+    expect(find_outputs(page).get_by_text("recursion has been closed")).to_have_count(2)
+
+
 # What a learner does in a notebook: it is given the page, with all cells run.
-INTERACTIONS = {"09_fibonacci_case": choose_another_rate}
+INTERACTIONS = {
+    "00_start_here": keep_a_prediction,
+    "01_where_does_it_live": steer_the_map,
+    "02_promised_and_paid": touch_more,
+    "03_the_stack": go_deeper,
+    "09_fibonacci_case": choose_another_rate,
+}
 
 
 @pytest.fixture(scope="module", params=NAMES)

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -276,6 +277,14 @@ def test_samples_end_with_the_process(pie):
     assert first.elapsed_s == 0
     assert 0.05 <= second.elapsed_s < 10
     assert list(samples) == []
+
+
+def test_the_proportional_set_is_read_now_and_then(running):
+    samples = list(sample_sizes(running.pid, 0.05, seconds=1.2, pss_interval_s=0.5))
+    known = [sample.elapsed_s for sample in samples if sample.pss_bytes is not None]
+    assert known[0] == 0
+    assert 2 <= len(known) <= 3 < len(samples)
+    assert all(later - earlier >= 0.5 for earlier, later in pairwise(known))
 
 
 def test_samples_end_when_told_or_after_some_time(running):

@@ -3,23 +3,42 @@
 import re
 import resource
 import time
+from pathlib import Path
 
 import nbformat
+import psutil
 import pytest
 from bs4 import BeautifulSoup
+from conftest import require_for_notebook
 from execution import NOTEBOOKS, execute, run_notebook
 from nbclient.exceptions import CellExecutionError
 
 from lablib.steering import list_segments
 
-pytestmark = pytest.mark.usefixtures("tracer_service")
+RANDOMISE = Path("/proc/sys/kernel/randomize_va_space")
 
 
 def read_outputs(name):
+    require_for_notebook(name)
     outputs = [out for cell in run_notebook(name).cells for out in cell.get("outputs", [])]
     text = "".join(out.get("text", "") for out in outputs if out.output_type == "stream")
     figures = [out for out in outputs if "image/png" in out.get("data", {})]
     return text, figures
+
+
+def read_shown(name):
+    """What the cells display, as text: tables, cards, predictions beside their results."""
+    outputs = [out for cell in run_notebook(name).cells for out in cell.get("outputs", [])]
+    return "\n\n".join(out["data"].get("text/plain", "") for out in outputs if "data" in out)
+
+
+def read_result(name, question):
+    """The result that was shown beside the prediction."""
+    return re.search(rf"{re.escape(question)}.*\n.*\nThe result: (.+)", read_shown(name))[1]
+
+
+def read_number(pattern, text):
+    return int(re.search(pattern, text)[1].replace(",", ""))
 
 
 def read_table(name, caption):
@@ -33,11 +52,76 @@ def read_table(name, caption):
     return {row.th.text: [cell.text for cell in row.find_all("td")] for row in rows}
 
 
-def read_results(notebook):
-    """What the notebook has compared each prediction with, in order."""
-    outputs = [out for cell in notebook.cells for out in cell.get("outputs", [])]
-    texts = "\n".join(out.get("data", {}).get("text/plain", "") for out in outputs)
-    return re.findall(r"^The result: (.+)$", texts, re.MULTILINE)
+def test_start_here():
+    name = "00_start_here"
+    text, _ = read_outputs(name)
+    shown = read_shown(name)
+    assert re.search(r"^✓ compiler works: compiled a program\.$", shown, re.MULTILINE)
+    assert len(re.findall(r"^[✓✗] .+: .+\.", shown, re.MULTILINE)) == 9
+    assert re.search(r"(All 9|\d of 9) things that were tried work", shown)
+    rss_bytes = read_number(r"RSS +([\d,]+) bytes", text)
+    assert read_result(name, "What is the RSS of the Python process?").endswith(" MiB")
+    assert 10 << 20 < rss_bytes < read_number(r"VmSize +([\d,]+) bytes", text)
+    assert "[01 · Where does it live?](01_where_does_it_live.ipynb) | 45 |" in shown
+
+
+def test_where_does_it_live():
+    name = "01_where_does_it_live"
+    text, figures = read_outputs(name)
+    shown = read_shown(name)
+    assert len(figures) == 3
+    assert "not mapped  " not in shown  # each object has a segment
+    for place in (
+        r"function +0x\w+ +program: code +r-xp",
+        r"constant +0x\w+ +program: constants +r--p",
+        r"initialised +0x\w+ +program: data +rw-p",
+        r"zeroed +0x\w+ +program: bss \(zeroed\) +rw-p",
+        r"small_block +0x\w+ +heap +rw-p +malloc, by brk",
+        r"large_block +0x\w+ +anonymous mapping +rw-p",
+        r"local +0x\w+ +stack +rw-p",
+        r"thread_block +0x\w+ +arena of a thread +rw-p",
+        r"local_in_thread +0x\w+ +stack of a thread +rw-p",
+        r"shared_mapping +0x\w+ +shared memory +rw-s",
+        r"library_function +0x\w+ +library libc\.so\.6 +r-xp",
+    ):
+        assert re.search(rf"^{place}", shown, re.MULTILINE), place
+    assert "small_block, 0x" in text
+    assert not psutil.pid_exists(read_number(r"segments runs, as process (\d+)", text))
+
+
+def test_where_does_it_live_has_measured_what_it_says():
+    name = "01_where_does_it_live"
+    text, _ = read_outputs(name)
+    shown = read_shown(name)
+    assert "constant and string" in read_result(name, "Only one of these pairs lies in one segment")
+    share = float(read_result(name, "How much of what is mapped is resident?").split()[0])
+    assert 0 < share < 25
+    grown, given_back = re.findall(r"^segment +what happened.+?(?=\n\n)", shown, re.M | re.S)
+    happened = re.findall(r"^(\w[\w ]+?)  +(new|grew \w+|shrank|gone)", grown, re.MULTILINE)
+    assert sorted(happened) == sorted(
+        [
+            ("heap", "grew upward"),
+            ("arena of a thread", "grew upward"),
+            ("reserved", "shrank"),
+            ("anonymous mapping", "new"),
+            ("anonymous mapping", "new"),
+            ("shared memory", "new"),
+            ("stack", "grew downward"),
+        ]
+    )
+    assert read_result(name, "For how many of the six does it make a new mapping?") == "3 mappings"
+    break_now = re.search(r"the program break is (0x\w+); it has moved by ([\d,]+) bytes", text)
+    assert f"the heap ends at     {break_now[1]}\n" in text
+    assert abs(int(break_now[2].replace(",", "")) - (4 << 20)) < 1 << 18
+    assert "it has its size from the program's file" in text
+    assert "anonymous mapping" not in given_back
+    assert not given_back.startswith("heap")
+    assert read_result(name, "After that, which place still holds") == "“stack”"
+
+
+def test_where_does_it_live_finds_other_addresses_in_a_second_process():
+    said = read_result("01_where_does_it_live", "How many objects have the same address")
+    assert said == ("“none of them”" if RANDOMISE.read_text().strip() == "2" else said)
 
 
 def test_the_fibonacci_case():
@@ -49,74 +133,93 @@ def test_the_fibonacci_case():
     assert re.search(r"Fixed: fibonacci kept [\d,]+ of [\d,]+ blocks before", text)
 
 
-def find_number(pattern, text):
-    (found,) = re.findall(pattern, text)
-    return float(found.replace(",", ""))
-
-
+@pytest.mark.usefixtures("tracer_service")
 def test_promised_and_paid():
     name = "02_promised_and_paid"
     text, figures = read_outputs(name)
     assert len(figures) == 3
-    promised, paid, freed, first, read, written, shared, copied = read_results(run_notebook(name))
-    assert promised == shared == "0 MiB"
+    assert read_result(name, "By how much does RSS grow when `malloc` returns?") == "0 MiB"
+    paid = read_result(name, "How large is the growth of RSS after a quarter was touched?")
     assert 49 <= int(paid.removesuffix(" MiB")) <= 51
+    freed = read_result(name, "What happens to VmSize and RSS when the whole block was touched")
     assert freed == "“both fall back to where they were before malloc”"
-    assert first == written == "1,000 faults"
+    assert read_result(name, "How many page faults does that take?") == "1,000 faults"
     assert "the tracer (ebpf): 1,000 faults" in text
     assert "own account: 1,000 minor, 0 major" in text
     assert "{'pages': 1000, 'minor_faults': 0, 'major_faults': 0}" in text
     assert "write_pages+0x" in text
-    assert read == "0 pages"
+
+
+def test_promised_and_paid_reads_zeros_for_nothing():
+    name = "02_promised_and_paid"
+    assert read_result(name, "How many pages does RSS grow by?") == "0 pages"
+    writing = "How many faults does writing to these 1,000 pages take now?"
+    assert read_result(name, writing) == "1,000 faults"
     faults = read_table(name, "Faults on the same 1,000 pages")
     assert faults == {"reading": ["1,000", "0"], "then writing": ["0", "1,000"]}
-    assert copied == "100 faults"
-    assert "where a page was there: 100 faults" in text
-    own = find_number(r"Private_Dirty\): ([\d.]+) KiB", text)
-    assert own * 1024 == 100 * resource.getpagesize()
+
+
+def test_promised_and_paid_shares_until_one_writes():
+    name = "02_promised_and_paid"
+    text, _ = read_outputs(name)
     sizes = read_table(name, "One process, then two")
     before, parent, child = (float(size[1].removesuffix(" MiB")) for size in sizes.values())
     assert parent + child == pytest.approx(before, rel=0.02)
     assert parent == pytest.approx(child, rel=0.02)
+    growth = "By how much does the memory in use grow with the child?"
+    assert read_result(name, growth) == "0 MiB"
+    assert read_result(name, "How many page faults does the child have?") == "100 faults"
+    assert "where a page was there: 100 faults" in text
+    own_bytes = read_number(r"Private_Dirty\): ([\d,]+) bytes", text)
+    assert own_bytes == 100 * resource.getpagesize()
 
 
 def test_the_stack():
     name = "03_the_stack"
     text, figures = read_outputs(name)
     assert len(figures) == 3
-    frame, reused, faults, ended, paid, wall = read_results(run_notebook(name))
-    assert 1_000 <= int(frame.split()[0].replace(",", "")) <= 1_256
+    frame = read_result(name, "How many bytes lie between the locals of a call")
+    assert 1_000 <= read_number(r"([\d,]+) bytes", frame) <= 1_256
     calls = re.findall(r"^call \d: locals at (0x\w+)$", text, re.MULTILINE)
     assert len(calls) == 2
     assert calls[0] == calls[1]
+    reused = read_result(name, "What does the stack do when all calls return")
     assert reused == "“it stays large, and the second descent needs nothing more”"
-    ((before, after),) = re.findall(r"in memory +(\d+) -> +(\d+) pages", text)
-    came = int(after) - int(before)
-    assert faults == f"{came} faults"
-    assert find_number(r"that is ([\d.,]+) pages", text) == pytest.approx(came, abs=4)
+    assert read_number(r"page faults of the second descent: (\d+)", text) < 10
+    ((before, after),) = re.findall(r"in memory +([\d,]+) -> +([\d,]+) pages", text)
+    came = int(after.replace(",", "")) - int(before.replace(",", ""))
+    assert read_result(name, "How many page faults does the stack take?") == f"{came:,} faults"
+    assert read_number(r"that is ([\d,]+)", text) == pytest.approx(came, abs=4)
     assert "system calls for memory: 0" in text
+
+
+def test_the_stack_ends_at_its_limit_and_a_threads_at_its_guard():
+    name = "03_the_stack"
+    text, _ = read_outputs(name)
+    ended = read_result(name, "What happens at the limit?")
     assert ended == "“The kernel kills the program with a signal”"
     assert "the last page that the stack got: 1 MiB below its upper end" in text
     assert text.count("SIGSEGV") == 2
+    paid = read_result(name, "How many KiB of this stack are in memory?")
     assert 0 < float(paid.removesuffix(" KiB")) < 256
-    mapped = find_number(r"mmap of ([\d,]+) bytes, on behalf of start_thread", text)
-    guard = resource.getpagesize()
-    assert int(wall.removesuffix(" pages").replace(",", "")) == (mapped - guard) / guard
+    mapped_bytes = read_number(r"mmap of ([\d,]+) bytes, on behalf of start_thread", text)
+    wall = read_result(name, "How many pages of its stack does the thread touch before it dies?")
+    pages_and_guard = mapped_bytes // resource.getpagesize()
+    assert wall == f"{pages_and_guard - 1:,} pages"
     assert "reuses a stack: True" in text
 
 
 @pytest.mark.parametrize("name", ["02_promised_and_paid", "03_the_stack"])
 def test_without_the_tracer_a_recording_is_shown_as_one(name, monkeypatch):
     """And the program has done all the same what the cells below take for done."""
-    live = read_results(run_notebook(name))
     monkeypatch.setenv("LAB_SOURCE", "recorded")
     notebook = execute(nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4))
     outputs = [out for cell in notebook.cells for out in cell.get("outputs", [])]
     text = "".join(out.get("text", "") for out in outputs if out.output_type == "stream")
     traced = sum("trace_during(" in cell.source for cell in notebook.cells)
-    assert text.count("RECORDED, not live (LAB_SOURCE asks for it)") == traced >= 3
+    assert traced >= 3
+    assert text.count("RECORDED, not live (LAB_SOURCE asks for it)") == traced
     assert "ebpf" not in text
-    assert len(read_results(notebook)) == len(live)
     if name.startswith("02"):
         assert "{'pages': 1000, 'minor_faults': 0, 'major_faults': 0}" in text
 

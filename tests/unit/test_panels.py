@@ -2,6 +2,7 @@
 
 import base64
 import itertools
+import re
 import threading
 import time
 
@@ -114,7 +115,8 @@ def test_records_at_hand_are_never_called_live():
 def test_show_starts_it_and_stop_leaves_a_picture_in_the_same_output(outputs):
     panel = SizesPanel(stream(make_sizes(5)), interval_s=0.01)
     panel.show()
-    await_that(lambda: len(panel.samples) >= 5)
+    await_that(lambda: len(panel.samples) > base.RECORDS_TIMED)
+    assert re.search(r"Live, [\d.e+]+ a second\.", panel.status.value)
     assert panel.stop_button.disabled is False
     assert panel.start_button.disabled is True
     panel.stop()
@@ -165,19 +167,21 @@ def test_there_is_one_thread_however_often_it_is_started(outputs):
     assert count_threads(panel) == 0
 
 
-def test_running_the_cell_again_ends_the_panel_that_it_had(outputs, monkeypatch):
-    monkeypatch.setattr(base, "name_running_cell", lambda: "cell-1")
-    first = SizesPanel(stream(make_sizes(2)), title="first")
-    first.show()
-    second = SizesPanel(stream(make_sizes(2)), title="second")
-    second.show()
-    assert not first.is_running
-    assert second.is_running
-    monkeypatch.setattr(base, "name_running_cell", lambda: "cell-2")
-    third = SizesPanel(stream(make_sizes(2)), title="third")
-    third.show()
-    assert second.is_running
-    for panel in (second, third):
+def test_running_the_cell_again_ends_the_panels_that_it_had(outputs, monkeypatch):
+    shown = []
+
+    def show(cell, run):
+        monkeypatch.setattr(base, "name_running_cell", lambda: (cell, run))
+        shown.append(SizesPanel(stream(make_sizes(2)), title=f"{cell}, {run}"))
+        shown[-1].show()
+
+    show("one cell", "run 1")
+    show("one cell", "run 1")
+    show("another cell", "run 2")
+    assert [panel.is_running for panel in shown] == [True, True, True]
+    show("one cell", "run 3")
+    assert [panel.is_running for panel in shown] == [False, False, True, True]
+    for panel in shown:
         panel.stop()
 
 
@@ -355,7 +359,7 @@ def test_the_live_address_space_is_read_again_and_again(outputs):
     assert panel.view.layout.display != "none"
 
 
-def test_the_scripts_fetch_nothing_and_are_packaged():
+def test_the_scripts_fetch_nothing():
     for widget in (AddressSpaceWidget, HeapMapWidget):
         for text in (str(widget._esm), str(widget._css)):
             assert "import " not in text
@@ -428,6 +432,15 @@ def test_controls_send_their_commands_and_show_the_answer():
         ("release",),
         ("reserve", 1 << 20),
     ]
+
+
+def test_buttons_are_side_by_side_and_a_slider_is_alone():
+    one, other = Button("one", "release"), Button("other", "release")
+    panel = AppControls(FakeApp(), [one, other, Slider("s", "touch", 0, 1, 0), one])
+    first, slider, last, _ = panel.box.children
+    assert list(first.children) == panel.controls[:2]
+    assert slider is panel.controls[2]
+    assert list(last.children) == panel.controls[3:]
 
 
 def test_a_refused_command_is_a_sentence_and_the_controls_go_on():

@@ -22,8 +22,8 @@ from lablib.plots import (
     plot_resident_pages,
     plot_sizes,
 )
-from lablib.plots.address_space import find_span, measure_resident
 from lablib.plots.parts import spread_out
+from lablib.plots.regions import find_span, measure_resident
 from lablib.records import Chunk, HeapMap, ResidentPages
 from lablib.wording import format_size
 

@@ -58,6 +58,19 @@ def test_no_file_names_a_host_to_fetch_from():
     assert "--index" not in lock
 
 
+def test_every_package_is_packaged_with_its_scripts_and_styles():
+    tools = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    folders = [path.parent.relative_to(ROOT) for path in ROOT.glob("lablib/**/__init__.py")]
+    assert sorted(tools["packages"]) == sorted(".".join(folder.parts) for folder in folders)
+    packaged = {
+        path
+        for package, patterns in tools["package-data"].items()
+        for pattern in patterns
+        for path in ROOT.joinpath(*package.split(".")).glob(pattern)
+    }
+    assert packaged == {path for ext in ("js", "css") for path in ROOT.glob(f"lablib/**/*.{ext}")}
+
+
 @pytest.mark.parametrize("name", APPS)
 def test_ground_truth_names_a_line_that_allocates_in_that_function(name):
     truth = json.loads((ROOT / "leaky_apps" / f"{name}.json").read_text())
