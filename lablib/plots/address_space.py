@@ -140,7 +140,7 @@ def _draw_rows(axes: Axes, lines: Sequence[Region | Gap]) -> list[float]:
 def _draw_region(axes: Axes, region: Region, at: float) -> None:
     style = SEGMENT_STYLES[region.kind]
     for size_bytes, is_filled in ((region.size_bytes, False), (region.resident_bytes, True)):
-        if size_bytes > SMALLEST_BYTES or not is_filled:
+        if size_bytes or not is_filled:
             axes.add_patch(
                 Rectangle(
                     (SMALLEST_BYTES, at + 0.12),

@@ -105,6 +105,15 @@ def test_bars_are_filled_as_far_as_they_are_resident():
     assert 40 * MIB not in filled
 
 
+def test_a_bar_that_is_too_short_for_the_scale_is_filled_if_it_is_resident():
+    figure, _ = plot_address_space(make_space())
+    drawn, filled = (
+        [patch.get_width() for patch in patches_named(figure, gid)]
+        for gid in ("region", "resident")
+    )
+    assert min(filled) == min(drawn)
+
+
 def test_pages_tell_a_regions_resident_bytes_better_than_its_mapping():
     heap = make_space().of_kind("heap")[0]
     assert measure_resident(heap) == (8 * KIB, True)
