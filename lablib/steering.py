@@ -186,7 +186,7 @@ def _parse_answer(line: str | None, name: str, command: str) -> dict[str, int]:
     """Return the numbers of "ok NAME VALUE NAME VALUE"; raise `AppError` for anything else."""
     verdict, _, rest = (line or "").partition(" ")
     if verdict == "error":
-        raise AppError(f"{name} could not {command}: {rest}")
+        raise AppError(f"{name} refused {command}: {rest}")
     words = rest.split()
     if verdict != "ok":
         raise AppError(f"{name} said: {line}")
