@@ -321,7 +321,9 @@ def _show_culprit(console: Console, app: RunningApp, leak: Observation) -> None:
         "The call stack, and the line",
         "Our tracer counts every allocation and every free, by call stack, and judges the trend.",
     )
-    top = leak.verdict.stacks[0] if leak.verdict.stacks else None
+    # The thread's stack is mapped, and may be larger than what has leaked so far.
+    heap = (stack for stack in leak.verdict.stacks if stack.usage.kind == "heap")
+    top = next(heap, None)
     if top is None:
         console.print("Nothing was allocated while we traced.")
         return
