@@ -109,7 +109,9 @@ def find_control_problems(page: Tag) -> Iterator[str]:
 
 def find_widget_problems(notebook: NotebookNode) -> Iterator[str]:
     """Each widget that takes something from the reader has a description."""
-    saved = notebook.metadata.get("widgets", {}).get("application/vnd.jupyter.widget-state+json", {})
+    saved = notebook.metadata.get("widgets", {}).get(
+        "application/vnd.jupyter.widget-state+json", {}
+    )
     for model in saved.get("state", {}).values():
         state = model["state"]
         is_control = CONTROL_MODELS.search(model["model_name"])

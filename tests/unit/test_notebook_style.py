@@ -37,6 +37,15 @@ def test_opens_with_its_number_minutes_question_and_what_one_can_do_afterwards(n
     assert re.search(r"At the end of this notebook you can\n+- ", opening)
 
 
+def test_each_prediction_is_announced_as_one(notebook):
+    text = ""
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            text = cell.source
+        elif "predict(" in cell.source:
+            assert "### Your prediction" in text, cell.source
+
+
 def test_a_prediction_comes_before_what_we_saw(notebook):
     seen = find_cells(notebook, r"\*\*What we saw\.\*\*")
     predictions = find_cells(notebook, r"### Your prediction|\bpredict\(")
@@ -49,11 +58,22 @@ def test_what_we_saw_is_followed_by_what_it_means(notebook):
     assert all("**What it means.**" in part for part in parts)
 
 
-def test_ends_with_key_points_and_where_to_go_on(notebook):
-    headings = re.findall(r"^## (.+)$", read_text(notebook), re.MULTILINE)
-    if headings[-1] == "Sources":
-        headings.pop()
-    assert headings[-2:] == ["Key points", "Going further"]
+def test_ends_with_key_points_and_where_to_go_on_and_what_it_is_from(notebook):
+    headings = re.findall(r"^##+ .+$", read_text(notebook), re.MULTILINE)
+    assert headings[-3:] == ["## Key points", "## Going further", "## Sources"]
+
+
+def test_each_check_is_announced_as_one(notebook):
+    texts = [cell.source for cell in notebook.cells if "<details" in cell.source]
+    assert all(re.search(r"^### Check$", text, re.MULTILINE) for text in texts)
+
+
+def test_the_first_cell_of_code_comes_from_its_set_up(notebook):
+    """00 has none: it begins with how to run a cell."""
+    if notebook.cells[0].source.startswith("# 00"):
+        return
+    assert notebook.cells[1].source.startswith("## Set-up")
+    assert notebook.cells[2].cell_type == "code"
 
 
 def test_no_cell_is_long(notebook):
