@@ -19,7 +19,7 @@ _TRYING = ("▸", "is being tried", "#0072B2")
 _GRID = "display: grid; grid-template-columns: repeat(auto-fill, minmax(19em, 1fr)); gap: 0.8em"
 _CARD = (
     "border: 1px solid var(--jp-border-color1, #bbb); border-left: 6px solid {color};"
-    " border-radius: 4px; padding: 0.5em 0.8em"
+    " border-radius: 4px; padding: 0.5em 0.8em; overflow-wrap: anywhere"
 )
 
 

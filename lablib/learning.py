@@ -166,7 +166,8 @@ def parse_number(text: str, unit: str = "") -> float:
     if number is None or not _is_unit(rest := typed[number.end() :].strip(), unit):
         example = f"512 {unit}".strip()
         raise LabError(f"“{typed}” is not understood", f"write a number, such as {example} or 0.5")
-    value = float(number[0].replace(",", "")) * _scale_of(rest)
+    scale = 1 if rest == unit else _scale_of(rest)
+    value = float(number[0].replace(",", "")) * scale
     return int(value) if value.is_integer() else value
 
 

@@ -48,6 +48,19 @@ def steer_the_map(page):
     expect(find_outputs(page).get_by_text("segments has been closed")).to_have_count(1)
 
 
+def touch_more(page):
+    """The slider of the program, which has ended with the last cell."""
+    assert move_slider(page, "touch (%", 1) == "30"
+    expect(find_outputs(page).get_by_text("pages has been closed")).to_have_count(1)
+
+
+def go_deeper(page):
+    """The slider of one program and a button of another, which have both ended."""
+    assert move_slider(page, "100 calls more", 2) == "3000"
+    press_button(page, "come back")
+    expect(find_outputs(page).get_by_text("recursion has been closed")).to_have_count(2)
+
+
 def steer_the_heap(page):
     """A button below the map, for a program that has ended with the last cell."""
     press_button(page, "trim")
@@ -64,6 +77,8 @@ def steer_the_family(page):
 INTERACTIONS = {
     "00_start_here": keep_a_prediction,
     "01_where_does_it_live": steer_the_map,
+    "02_promised_and_paid": touch_more,
+    "03_the_stack": go_deeper,
     "04_the_heap": steer_the_heap,
     "05_shared_and_mapped": steer_the_family,
     "09_fibonacci_case": choose_another_rate,

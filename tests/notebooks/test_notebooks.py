@@ -1,6 +1,7 @@
 """Each notebook runs unattended from top to bottom, shows its figures, and leaves nothing."""
 
 import re
+import resource
 import time
 from pathlib import Path
 
@@ -135,6 +136,97 @@ def test_the_fibonacci_case():
     assert re.search(r"fibonacci \(fib_leak\.c:\d+\) leaks", text)
     assert "[unknown] [" in text
     assert re.search(r"Fixed: fibonacci kept [\d,]+ of [\d,]+ blocks before", text)
+
+
+@pytest.mark.usefixtures("tracer_service")
+def test_promised_and_paid():
+    name = "02_promised_and_paid"
+    text, figures = read_outputs(name)
+    assert len(figures) == 3
+    assert read_result(name, "By how much does RSS grow when `malloc` returns?") == "0 MiB"
+    paid = read_result(name, "How large is the growth of RSS after a quarter was touched?")
+    assert 49 <= int(paid.removesuffix(" MiB")) <= 51
+    freed = read_result(name, "What happens to VmSize and RSS when the whole block was touched")
+    assert freed == "“both fall back to where they were before malloc”"
+    assert read_result(name, "How many page faults does that take?") == "1,000 faults"
+    assert "the tracer (ebpf): 1,000 faults" in text
+    assert "own account: 1,000 minor, 0 major" in text
+    assert "{'pages': 1000, 'minor_faults': 0, 'major_faults': 0}" in text
+    assert "write_pages+0x" in text
+
+
+def test_promised_and_paid_reads_zeros_for_nothing():
+    name = "02_promised_and_paid"
+    assert read_result(name, "How many pages does RSS grow by?") == "0 pages"
+    writing = "How many faults does writing to these 1,000 pages take now?"
+    assert read_result(name, writing) == "1,000 faults"
+    faults = read_table(name, "Faults on the same 1,000 pages")
+    assert faults == {"reading": ["1,000", "0"], "then writing": ["0", "1,000"]}
+
+
+def test_promised_and_paid_shares_until_one_writes():
+    name = "02_promised_and_paid"
+    text, _ = read_outputs(name)
+    sizes = read_table(name, "One process, then two")
+    before, parent, child = (float(size[1].removesuffix(" MiB")) for size in sizes.values())
+    assert parent + child == pytest.approx(before, rel=0.02)
+    assert parent == pytest.approx(child, rel=0.02)
+    growth = "By how much does the memory in use grow with the child?"
+    assert read_result(name, growth) == "0 MiB"
+    assert read_result(name, "How many page faults does the child have?") == "100 faults"
+    assert "where a page was there: 100 faults" in text
+    own_bytes = read_number(r"Private_Dirty\): ([\d,]+) bytes", text)
+    assert own_bytes == 100 * resource.getpagesize()
+
+
+def test_the_stack():
+    name = "03_the_stack"
+    text, figures = read_outputs(name)
+    assert len(figures) == 3
+    frame = read_result(name, "How many bytes lie between the locals of a call")
+    assert 1_000 <= read_number(r"([\d,]+) bytes", frame) <= 1_256
+    calls = re.findall(r"^call \d: locals at (0x\w+)$", text, re.MULTILINE)
+    assert len(calls) == 2
+    assert calls[0] == calls[1]
+    reused = read_result(name, "What does the stack do when all calls return")
+    assert reused == "“it stays large, and the second descent needs nothing more”"
+    assert read_number(r"page faults of the second descent: (\d+)", text) < 10
+    ((before, after),) = re.findall(r"in memory +([\d,]+) -> +([\d,]+) pages", text)
+    came = int(after.replace(",", "")) - int(before.replace(",", ""))
+    assert read_result(name, "How many page faults does the stack take?") == f"{came:,} faults"
+    assert read_number(r"that is ([\d,]+)", text) == pytest.approx(came, abs=4)
+    assert "system calls for memory: 0" in text
+
+
+def test_the_stack_ends_at_its_limit_and_a_threads_at_its_guard():
+    name = "03_the_stack"
+    text, _ = read_outputs(name)
+    ended = read_result(name, "What happens at the limit?")
+    assert ended == "“The kernel kills the program with a signal”"
+    assert "the last page that the stack got: 1 MiB below its upper end" in text
+    assert text.count("SIGSEGV") == 2
+    paid = read_result(name, "How many KiB of this stack are in memory?")
+    assert 0 < float(paid.removesuffix(" KiB")) < 256
+    mapped_bytes = read_number(r"mmap of ([\d,]+) bytes, on behalf of start_thread", text)
+    wall = read_result(name, "How many pages of its stack does the thread touch before it dies?")
+    pages_and_guard = mapped_bytes // resource.getpagesize()
+    assert wall == f"{pages_and_guard - 1:,} pages"
+    assert "reuses a stack: True" in text
+
+
+@pytest.mark.parametrize("name", ["02_promised_and_paid", "03_the_stack"])
+def test_without_the_tracer_a_recording_is_shown_as_one(name, monkeypatch):
+    """And the program has done all the same what the cells below take for done."""
+    monkeypatch.setenv("LAB_SOURCE", "recorded")
+    notebook = execute(nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4))
+    outputs = [out for cell in notebook.cells for out in cell.get("outputs", [])]
+    text = "".join(out.get("text", "") for out in outputs if out.output_type == "stream")
+    traced = sum("trace_during(" in cell.source for cell in notebook.cells)
+    assert traced >= 3
+    assert text.count("RECORDED, not live (LAB_SOURCE asks for it)") == traced
+    assert "ebpf" not in text
+    if name.startswith("02"):
+        assert "{'pages': 1000, 'minor_faults': 0, 'major_faults': 0}" in text
 
 
 def test_read_only_data_mapped_shared():

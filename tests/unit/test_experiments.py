@@ -158,7 +158,7 @@ def test_no_recording_tells_where_it_was_made(tmp_path, monkeypatch):
     assert trace.target.command == "leaky_apps/build/pages"
 
 
-@pytest.mark.parametrize("path", RECORDINGS_DIR.glob("*"), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted(RECORDINGS_DIR.glob("*")), ids=lambda path: path.name)
 def test_each_recording_of_the_workbook_can_be_replayed_and_tells_of_no_folder(path):
     assert load_recording(path).value
     told = re.findall(r'"(/[^"]*)"', gzip.decompress(path.read_bytes()).decode())

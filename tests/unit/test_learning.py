@@ -66,6 +66,8 @@ def test_an_amount_has_its_unit_and_bytes_have_a_binary_one_beside_it(number, un
         ("2 GiB / s", "bytes / s", 2 << 30),
         ("2 GiB", "bytes / s", 2 << 30),
         ("1 byte", "bytes", 1),
+        ("100 MiB", "MiB", 100),
+        ("1.5 kB / s", "kB / s", 1.5),
     ],
 )
 def test_a_typed_number_is_read_in_its_unit(text, unit, number):
