@@ -20,15 +20,18 @@ from lablib.engine import Engine, find_engine, stop_own_engine
 from lablib.errors import LabError
 from lablib.privilege import root_prefix
 from lablib.records import Capability
+from lablib.steering import SteeredApp
 from lablib.study import Runtime, start_app
 from lablib.symbols import ProcessSymbols
 from lablib.system import sample_vmstat
 from lablib.tracing import client
 from lablib.tracing.client import Tracer, run_memleak
 from lablib.tracing.control import start_service
+from lablib.tracing.memory import MemoryTracer
 
 CONTROL = "alloc_free"
 CONTROL_TERMS = 1000
+CONTROL_PAGES = 1000
 SWAP_BYTES = 16 << 20
 
 Trial = Callable[[], str]
@@ -39,7 +42,8 @@ PURPOSES = {
     "vmstat": "watching the memory of the whole machine",
     "jupyterlab": "the notebooks",
     "tracer service": "attaching to programs; it is the one part that runs as root",
-    "ebpf": "counting a program's calls and page faults in the kernel",
+    "ebpf": "counting a program's calls of malloc and free",
+    "page faults": "counting the pages that a program touches for the first time",
     "memleak": "comparing with the tool of the original study",
     "docker": "running the case study's program in a container",
     "cgroup": "giving a program a limit, and seeing what it is charged",
@@ -64,6 +68,7 @@ def examine(
             "jupyterlab": try_jupyterlab,
             "tracer service": lambda: try_service(after),
             "ebpf": try_ebpf,
+            "page faults": try_page_faults,
             "memleak": try_memleak,
             "docker": lambda: try_docker(after),
             "cgroup": try_cgroup,
@@ -164,6 +169,25 @@ def try_ebpf() -> str:
             "please report this with your kernel's version (uname -r)",
         )
     return f"attached, and counted {events.allocations} of {CONTROL_TERMS} allocations"
+
+
+def try_page_faults() -> str:
+    """Have a program touch pages for the first time: each must be one fault, at its place."""
+    with (
+        SteeredApp(build_app("pages")) as app,
+        closing(ProcessSymbols(app.pid)) as symbols,
+        MemoryTracer(app.pid, symbols) as tracer,
+    ):
+        block = app.ask("reserve", CONTROL_PAGES * os.sysconf("SC_PAGE_SIZE"))
+        app.ask("touch", 100)
+        trace = tracer.stop()
+    counted = trace.faults_in(block["address"], block["address"] + block["bytes"])
+    if counted != block["pages"] or not trace.is_complete:
+        raise LabError(
+            f"of {block['pages']} pages that were touched the tracer saw {counted}",
+            "please report this with your kernel's version (uname -r)",
+        )
+    return f"attached, and counted {counted} of {block['pages']} page faults"
 
 
 def try_memleak() -> str:

@@ -32,7 +32,7 @@ def root_prefix(what: str) -> list[str]:
         return []
     try:
         quiet = subprocess.run(["sudo", "-n", "true"], capture_output=True, check=False)
-    except FileNotFoundError:
+    except OSError:
         pass
     else:
         if quiet.returncode == 0:

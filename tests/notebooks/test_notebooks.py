@@ -240,7 +240,7 @@ def test_without_the_tracer_a_recording_is_shown_as_one(name, monkeypatch):
 
 def test_read_only_data_mapped_shared():
     text, figures = read_outputs("05_shared_and_mapped")
-    assert len(figures) == 2
+    assert len(figures) == 3
     assert "r--p" in text
     assert "was ended by SIGSEGV" in text
     assert "second reads A\nfirst reads  a" in text
@@ -294,7 +294,7 @@ def test_mappings_that_leak_are_seen_in_the_address_space_only():
 
 def test_the_heap():
     text, figures = read_outputs("04_the_heap")
-    assert len(figures) == 2
+    assert len(figures) == 3
     assert "it has 0 heaps" in text
     assert read_result("04_the_heap", "How much of the heap does a block of 100") == "112 bytes"
     if "keeps its cache in another way" not in text:
