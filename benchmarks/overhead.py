@@ -203,6 +203,7 @@ def _make_other_rows(figures: Figures) -> tuple[tuple[str, str], ...]:
     return (
         (f"first snapshot of {blocks}, with symbols", f"{million.first_snapshot_s * 1e3:,.0f} ms"),
         (f"later snapshots of {blocks}", f"{median_ms(million.snapshots_s):,.0f} ms"),
+        (f"a pair under lablib beside {blocks}", f"{million.pair_ns:,.0f} ns"),
         (f"memleak's report of {blocks}", f"{million.memleak_report_s * 1e3:,.0f} ms"),
         ("attach: opening the program's symbols", f"{attach.symbols_s * 1e3:,.0f} ms"),
         ("attach: until the service answers", f"{attach.attach_s * 1e3:,.0f} ms"),
