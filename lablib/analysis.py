@@ -73,7 +73,11 @@ def judge_trace(trace: HeapTrace) -> ProcessVerdict:
     verdicts = tuple(
         sorted(
             (_judge_stack(usage, *series[key], last.is_running) for key, usage in _judged(last)),
-            key=lambda verdict: (-verdict.usage.live_bytes, -verdict.usage.allocated_bytes),
+            key=lambda verdict: (
+                verdict.usage.kind != "heap",
+                -verdict.usage.live_bytes,
+                -verdict.usage.allocated_bytes,
+            ),
         )
     )
     kinds = {verdict.kind for verdict in verdicts}

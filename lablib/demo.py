@@ -321,12 +321,10 @@ def _show_culprit(console: Console, app: RunningApp, leak: Observation) -> None:
         "The call stack, and the line",
         "Our tracer counts every allocation and every free, by call stack, and judges the trend.",
     )
-    # The thread's stack is mapped, and may be larger than what has leaked so far.
-    heap = (stack for stack in leak.verdict.stacks if stack.usage.kind == "heap")
-    top = next(heap, None)
-    if top is None:
+    if not leak.verdict.stacks:
         console.print("Nothing was allocated while we traced.")
         return
+    top = leak.verdict.stacks[0]
     console.print(render_stack(top.usage))
     console.print(Text(top.sentence, KIND_STYLES[top.kind]))
     if app.runtime == "docker":

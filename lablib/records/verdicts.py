@@ -24,9 +24,11 @@ class StackVerdict:
 
 @dataclass(frozen=True)
 class ProcessVerdict:
-    """What the evidence says about a process; `stacks` are sorted by live bytes, largest first.
+    """What the evidence says about a process.
 
-    `kind` is the gravest kind among its stacks.
+    `stacks` are those of the heap, sorted by live bytes, largest first, and then those of mappings,
+    sorted likewise: a thread's stack is larger than most leaks, and shall hide none. `kind` is the
+    gravest kind among the stacks.
     """
 
     kind: str

@@ -1,5 +1,6 @@
 """Verdicts on traces made by hand: what is a leak, what only looks like one."""
 
+import dataclasses
 import random
 
 import pytest
@@ -28,6 +29,15 @@ def test_steady_growth_without_a_free_is_a_leak():
     assert verdict.kind == "leaking"
     assert verdict.stacks[0].growth_bytes_per_s == pytest.approx(20_000)
     assert "grow (app.c:14)" in verdict.sentence
+
+
+def test_a_leak_stands_before_a_larger_mapping():
+    trace = make_trace(range(0, 200, 10))
+    stack = StackUsage((Frame("allocate_stack", "libc.so.6", 9),), 1 << 23, 1, 0, 0, 1.0)
+    mapped = (dataclasses.replace(stack, kind="thread_stack"),)
+    snapshots = [dataclasses.replace(shot, mappings=mapped) for shot in trace.snapshots]
+    verdict = judge_trace(dataclasses.replace(trace, snapshots=tuple(snapshots)))
+    assert [found.usage.kind for found in verdict.stacks] == ["heap", "thread_stack"]
 
 
 @pytest.mark.parametrize("seconds_per_block", [0.5, 1, 2, 5])
