@@ -41,7 +41,7 @@ class _OrderedGroup(click.Group):
 def verbs(context: click.Context, port: int | None) -> None:
     """Open the workbook when no verb is given."""
     if context.invoked_subcommand is None:
-        from lablib.workbook import open_workbook
+        from lablib.jupyter.workbook import open_workbook
 
         sys.exit(open_workbook(CHECKOUT, port))
 

@@ -17,7 +17,7 @@ import pytest
 from lablib import doctor
 from lablib.engine import find_engine, stop_own_engine
 from lablib.errors import DockerError, LabError
-from lablib.notebook_server import NotebookServer, start_notebook_server
+from lablib.jupyter.server import NotebookServer, start_notebook_server
 from lablib.privilege import root_prefix
 from lablib.records import Capability
 from lablib.study import Runtime, choose_runtime

@@ -12,7 +12,7 @@ from typing import Any
 
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from lablib.notebook_server import NotebookServer
+from lablib.jupyter.server import NotebookServer
 
 SIZES = {"desktop": (1600, 1000), "projector": (1280, 720)}
 # Generous bounds, for a machine that is busy with something else.

@@ -16,8 +16,8 @@ import pytest
 from lablib import cleanup
 from lablib.apps import build_app
 from lablib.errors import AppError
-from lablib.heap_use import follow_heap
 from lablib.steering import GuardedSegment, SteeredApp, list_segments, segment_path
+from lablib.teaching.heap_use import follow_heap
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 KIB = 1024

@@ -3,9 +3,9 @@
 import pytest
 from IPython.display import DisplayHandle
 
-from lablib import cards
 from lablib.doctor import PURPOSES
 from lablib.records import Capability
+from lablib.teaching import cards
 
 WORKS = Capability("compiler", True, "compiled a <program>")
 MISSING = Capability("swap", False, "refused", "run: sudo ./lab doctor")

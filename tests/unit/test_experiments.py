@@ -7,7 +7,6 @@ import re
 
 import pytest
 
-from lablib import experiments
 from lablib.encoding import Encoder
 from lablib.errors import (
     AppError,
@@ -17,7 +16,6 @@ from lablib.errors import (
     ToolMissingError,
     TracerError,
 )
-from lablib.experiments import CHECKOUT, RECORDINGS_DIR, run_or_replay, trace_during
 from lablib.recording import load_recording, save_recording
 from lablib.records import (
     AddressSpace,
@@ -33,6 +31,8 @@ from lablib.records import (
     Target,
     Vma,
 )
+from lablib.teaching import experiments
+from lablib.teaching.experiments import CHECKOUT, RECORDINGS_DIR, run_or_replay, trace_during
 
 FRAMES = (Frame("touch", "app", 7, "app.c", 12, True), Frame(None, "libc.so.6", 99))
 TRACE = MemoryTrace(

@@ -2,7 +2,7 @@
 
 import json
 
-from lablib import lessons
+from lablib.teaching import lessons
 
 OPENING = """# 07 · The machine
 

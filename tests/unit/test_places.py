@@ -2,8 +2,8 @@
 
 from process_records import ARENA, HEAP, KIB, MIB, PROGRAM, STACK, make_space, whole
 
-from lablib.places import compare_spaces, place_objects, show_changes, show_objects
 from lablib.records import AddressSpace
+from lablib.teaching.places import compare_spaces, place_objects, show_changes, show_objects
 
 
 def make_spaces(before, now):
@@ -67,7 +67,9 @@ def test_what_takes_the_place_of_another_kind_is_new():
 
 def test_tables_have_all_in_text_too(monkeypatch):
     shown = []
-    monkeypatch.setattr("lablib.tables.display", lambda data, raw: shown.append(data["text/plain"]))
+    monkeypatch.setattr(
+        "lablib.teaching.tables.display", lambda data, raw: shown.append(data["text/plain"])
+    )
     show_objects(place_objects(make_space(), {"block": HEAP + 16, "nowhere": 1}))
     show_changes(compare_spaces(make_space(), make_space(heap_bytes=MIB)))
     assert f"block    {HEAP + 16:#x}" in shown[0]

@@ -58,7 +58,7 @@ def test_no_file_names_a_host_to_fetch_from():
     assert "--index" not in lock
 
 
-def test_every_package_is_packaged_with_its_scripts_and_styles():
+def test_every_package_is_packaged_with_its_scripts_styles_and_settings():
     tools = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
     folders = [path.parent.relative_to(ROOT) for path in ROOT.glob("lablib/**/__init__.py")]
     assert sorted(tools["packages"]) == sorted(".".join(folder.parts) for folder in folders)
@@ -68,7 +68,8 @@ def test_every_package_is_packaged_with_its_scripts_and_styles():
         for pattern in patterns
         for path in ROOT.joinpath(*package.split(".")).glob(pattern)
     }
-    assert packaged == {path for ext in ("js", "css") for path in ROOT.glob(f"lablib/**/*.{ext}")}
+    wanted = ("js", "css", "json")
+    assert packaged == {path for ext in wanted for path in ROOT.glob(f"lablib/**/*.{ext}")}
 
 
 @pytest.mark.parametrize("name", APPS)

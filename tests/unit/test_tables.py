@@ -3,7 +3,7 @@
 from bs4 import BeautifulSoup
 from process_records import make_space
 
-from lablib import tables
+from lablib.teaching import tables
 
 
 def show(monkeypatch, function, *arguments):

@@ -9,7 +9,7 @@ from nbclient import NotebookClient
 from nbconvert import HTMLExporter
 
 from lablib.errors import LabError
-from lablib.learning import Prediction, parse_number, predict
+from lablib.teaching.predictions import Prediction, parse_number, predict
 from lablib.wording import amount_of
 
 PAGES = "How many pages are resident?"
@@ -201,7 +201,7 @@ def test_without_a_kernel_the_question_and_the_choices_are_printed(capsys):
 
 SET_UP = """
 import ipywidgets as widgets
-from lablib.learning import predict
+from lablib.teaching.predictions import predict
 
 made = []
 widgets.Widget.on_widget_constructed(made.append)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from lablib.plots.regions import measure_resident, name_segment
 from lablib.records import AddressSpace, Segment
-from lablib.tables import show_table
+from lablib.teaching.tables import show_table
 from lablib.wording import format_size
 
 

@@ -21,7 +21,7 @@ from lablib.errors import LabError
 START_TIMEOUT_S = 60.0
 # Defaults below the user's own settings: widgets are saved with their notebook, its kernel starts
 # without a question, and every cell is there for the browser's search and for a screen reader.
-SETTINGS_DIR = Path(__file__).with_name("jupyterlab_settings")
+SETTINGS_DIR = Path(__file__).with_name("settings")
 
 
 @dataclass(frozen=True)

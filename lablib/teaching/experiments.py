@@ -20,7 +20,7 @@ from lablib.symbols import ProcessSymbols
 from lablib.tracing.control import start_service
 from lablib.tracing.memory import MemoryTracer
 
-CHECKOUT = Path(__file__).resolve().parents[1]
+CHECKOUT = Path(__file__).resolve().parents[2]
 RECORDINGS_DIR = CHECKOUT / "notebooks" / "recordings"
 
 Result = TypeVar("Result")

@@ -8,7 +8,7 @@ import socket
 from pathlib import Path
 
 from lablib.errors import LabError
-from lablib.notebook_server import start_notebook_server
+from lablib.jupyter.server import start_notebook_server
 from lablib.privilege import ask_for_root
 from lablib.report import make_console
 from lablib.study import choose_runtime

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from IPython.display import display
 
-NOTEBOOKS_DIR = Path(__file__).resolve().parents[1] / "notebooks"
+NOTEBOOKS_DIR = Path(__file__).resolve().parents[2] / "notebooks"
 
 _OPENING = re.compile(
     r"# (?P<number>\d\d) · (?P<title>.+?)\n.*?\*About (?P<minutes>\d+) minutes\.\*"

@@ -7,7 +7,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from lablib.notebook_server import SETTINGS_DIR
+from lablib.jupyter.server import SETTINGS_DIR
 
 JUPYTER = Path(sys.prefix) / "share" / "jupyter"
 SETTINGS = json.loads((SETTINGS_DIR / "overrides.json").read_text())

@@ -1,0 +1,33 @@
+"""What the notebooks teach with: predictions, tables, cards, and experiments live or recorded.
+
+predictions.py  made and kept before an experiment, shown beside its result
+experiments.py  run under the tracer, or shown from a recording that says so
+tables.py       rows under headings
+places.py       which segment an object lies in, and what has changed
+heap_use.py     live bytes beside resident bytes, step by step
+cards.py        what this machine can do
+lessons.py      the notebooks themselves
+"""
+
+from lablib.teaching.cards import show_examination
+from lablib.teaching.experiments import run_or_replay, trace_during
+from lablib.teaching.heap_use import follow_heap
+from lablib.teaching.lessons import show_lessons
+from lablib.teaching.places import compare_spaces, place_objects, show_changes, show_objects
+from lablib.teaching.predictions import predict
+from lablib.teaching.tables import show_table, show_vmas
+
+__all__ = [
+    "compare_spaces",
+    "follow_heap",
+    "place_objects",
+    "predict",
+    "run_or_replay",
+    "show_changes",
+    "show_examination",
+    "show_lessons",
+    "show_objects",
+    "show_table",
+    "show_vmas",
+    "trace_during",
+]
