@@ -181,7 +181,7 @@ class Panel(Generic[Record]):
             words = self._draw(record)
             count += 1
             if self.is_live and count == RECORDS_TIMED:
-                self._say(f"Live, {count / (time.monotonic() - began_s):.2g} a second.")
+                self._say(f"Live, {(count - 1) / (time.monotonic() - began_s):.2g} a second.")
             if time.monotonic() - read_at_s >= READING_INTERVAL_S:
                 self.reading.value, read_at_s = words, time.monotonic()
         self.reading.value = words

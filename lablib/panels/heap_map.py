@@ -10,7 +10,7 @@ import traitlets
 from matplotlib.figure import Figure
 
 from lablib.panels.base import Panel
-from lablib.panels.parts import draw_swatch
+from lablib.panels.parts import draw_swatch, join_readings
 from lablib.panels.sources import Source
 from lablib.plots import plot_heap_map
 from lablib.plots.heap import PAGE_BYTES, choose_row_bytes, describe_heap_map, total_by_state
@@ -57,7 +57,7 @@ class HeapMapPanel(Panel[HeapMap]):
         if record != self.heap_map:
             self._send(record)
         self.heap_map = record
-        return " &emsp; ".join(
+        return join_readings(
             f"{draw_swatch(CHUNK_STYLES[state])} {CHUNK_STYLES[state].label}"
             f" <b>{format_size(size_bytes)}</b> ({count_of(blocks, 'block')})"
             for state, (blocks, size_bytes) in total_by_state(record).items()

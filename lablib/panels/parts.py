@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from lablib.plots.palette import AreaStyle, LineStyle
 
 DASHES = {"-": "solid", "--": "dashed", ":": "dotted"}
 """The dashes of a line: matplotlib's sign, and the name that bqplot and CSS have for it."""
 
 _ANGLES = {"stripes": (135,), "back_stripes": (45,), "crosses": (45, 135)}
+
+
+def join_readings(readings: Iterable[str]) -> str:
+    """Return pieces of HTML side by side; where a line ends, it does so between two of them."""
+    return " &emsp; ".join(f'<span style="white-space: nowrap">{each}</span>' for each in readings)
 
 
 def draw_sample(style: LineStyle) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lablib.panels.base import Panel
-from lablib.panels.parts import DASHES, draw_sample
+from lablib.panels.parts import DASHES, draw_sample, join_readings
 from lablib.panels.sources import Source
 from lablib.plots import MIB, plot_sizes
 from lablib.plots.palette import SIZE_STYLES
@@ -57,7 +57,9 @@ class SizesPanel(Panel[ProcessSizes]):
 
     def _make_view(self) -> widgets.DOMWidget:
         axes = [
-            bqplot.Axis(scale=self.scales["x"], label="time (s)", grid_lines="none"),
+            bqplot.Axis(
+                scale=self.scales["x"], label="time (s)", label_offset="2.8em", grid_lines="none"
+            ),
             bqplot.Axis(
                 scale=self.scales["y"],
                 label="size (MiB)",
@@ -92,7 +94,7 @@ class SizesPanel(Panel[ProcessSizes]):
                     self.lines[name].x, self.lines[name].y = np.array(points).T
             shown = f"{points[-1][1]:,.1f} MiB" if points else "not known"
             words.append(f"{draw_sample(SIZE_STYLES[name])} {name} <b>{shown}</b>")
-        return " &emsp; ".join(words)
+        return join_readings(words)
 
     def _fit_scale(self, record: ProcessSizes) -> None:
         """Leave room above the largest size; in steps, so that the chart doesn't breathe."""

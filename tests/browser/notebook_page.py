@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
 from collections.abc import Iterator
@@ -93,15 +94,29 @@ def await_kernel(page: Page) -> None:
 
 def run_all(page: Page) -> None:
     """Run all cells by the menu, and save; an error in a cell is an AssertionError."""
+    cells = _run_by_menu(page, "Run All Cells")
+    assert all(cell["execution_count"] for cell in cells)
+
+
+def run_through(page: Page, words: str) -> None:
+    """Run and save as `run_all` does, but only down to the first cell that has these words."""
+    cells = page.locator(".jp-Notebook .jp-Cell")
+    last = [words in text for text in cells.all_inner_texts()].index(True)
+    cells.nth(last + 1).locator(".jp-InputPrompt").click()
+    _run_by_menu(page, "Run All Above Selected Cell")
+
+
+def _run_by_menu(page: Page, item: str) -> list[dict[str, Any]]:
+    """Run cells, wait for their end, save, and return all cells of code; none may have failed."""
     page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    page.get_by_role("menuitem", name=item, exact=True).click()
     page.wait_for_function(_RUN_IS_OVER, timeout=RUN_TIMEOUT_MS)
     save(page)
     cells = [cell for cell in read_saved(page)["cells"] if cell["cell_type"] == "code"]
     outputs = [output for cell in cells for output in cell["outputs"]]
     errors = [output for output in outputs if output["output_type"] == "error"]
     assert not errors, re.sub(r"\x1b\[[\d;]*m", "", "\n".join(errors[0]["traceback"]))
-    assert all(cell["execution_count"] for cell in cells)
+    return cells
 
 
 def read_saved(page: Page) -> dict[str, Any]:
@@ -186,10 +201,43 @@ def await_change(part: Locator) -> None:
     )
 
 
+def find_panel(page: Page, title: str) -> Locator:
+    """Return the outputs of the cell that shows the live panel with this title."""
+    outputs = page.locator(".jp-Notebook .jp-Cell-outputArea")
+    return outputs.filter(has=page.get_by_text(title, exact=True))
+
+
+def read_number(part: Locator, pattern: str) -> float:
+    """Return the number that the pattern's group has in the text of a part of the page."""
+    return float(re.search(pattern, part.inner_text())[1].replace(",", ""))
+
+
+def await_number(part: Locator, pattern: str, low: float, high: float = math.inf) -> float:
+    """Wait until that number is between two others, and return it."""
+    part.page.wait_for_function(
+        "([part, pattern, low, high]) => {"
+        " const found = part.innerText.match(new RegExp(pattern));"
+        " const number = found ? Number(found[1].replaceAll(',', '')) : NaN;"
+        " return low <= number && (high === null || number <= high); }",
+        arg=[part.element_handle(), pattern, low, None if high == math.inf else high],
+    )
+    return read_number(part, pattern)
+
+
+def await_fit(page: Page) -> None:
+    """Wait until what is drawn has been drawn anew for the window's size, and none is cut off."""
+    page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    parts = _find_drawn(page).element_handles()
+    page.wait_for_function(f"parts => !({_CUT_OFF})(parts).length", arg=parts)
+
+
 def find_cut_off(page: Page) -> list[str]:
     """Return the start of the HTML of each picture or widget that is wider than the notebook."""
-    drawn = find_outputs(page).locator(":is(img, svg, canvas, .jupyter-widgets):visible")
-    return drawn.evaluate_all(_CUT_OFF)
+    return _find_drawn(page).evaluate_all(_CUT_OFF)
+
+
+def _find_drawn(page: Page) -> Locator:
+    return find_outputs(page).locator(":is(img, svg, canvas, .jupyter-widgets):visible")
 
 
 def find_unreached_controls(page: Page) -> list[str]:
