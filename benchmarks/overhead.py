@@ -44,7 +44,14 @@ from benchmarks.measures import (
     measure_pairs,
     median_ms,
 )
-from benchmarks.pages import Sheet, describe_machine, format_markdown, render_sheet
+from benchmarks.pages import (
+    Sheet,
+    Target,
+    describe_machine,
+    format_markdown,
+    make_targets_sheet,
+    render_sheet,
+)
 from benchmarks.pairs import Pairs, build_pairs
 from benchmarks.root import RootHelper
 from lablib.errors import LabError
@@ -70,22 +77,6 @@ class Figures:
     def added_ns(self, tracer: str) -> float:
         """ns that a tracer adds to a pair in one thread: the least of its batches, less plain's."""
         return min(self.pairs[tracer].cpu_ns) - min(self.pairs[PLAIN].cpu_ns)
-
-
-@dataclass(frozen=True)
-class Target:
-    """A promise and what was measured; `is_at_least` says which side of the limit is good."""
-
-    name: str
-    value: float
-    limit: float
-    unit: str
-    is_at_least: bool = False
-
-    @property
-    def is_met(self) -> bool:
-        """Whether the value is on the good side of the limit."""
-        return self.value >= self.limit if self.is_at_least else self.value <= self.limit
 
 
 def judge_figures(figures: Figures) -> tuple[Target, ...]:
@@ -177,11 +168,7 @@ def make_sheets(figures: Figures, targets: tuple[Target, ...]) -> tuple[Sheet, .
             tuple(_make_pairs_row(figures, name) for name in figures.pairs),
         ),
         Sheet("Snapshot, attach, memory", ("what", "measured"), _make_other_rows(figures)),
-        Sheet(
-            "Targets",
-            ("target", "measured", "limit", "met"),
-            tuple(_make_target_row(target) for target in targets),
-        ),
+        make_targets_sheet(targets),
     )
 
 
@@ -211,17 +198,6 @@ def _make_other_rows(figures: Figures) -> tuple[tuple[str, str], ...]:
         ("the service's start, once", f"{figures.service_start_s * 1e3:,.0f} ms"),
         (f"the service's processes (PSS) with {blocks}", f"{million.process_bytes / 1e6:,.0f} MB"),
         (f"the service's BPF maps with {blocks}", f"{million.map_bytes / 1e6:,.0f} MB"),
-    )
-
-
-def _make_target_row(target: Target) -> tuple[str, ...]:
-    sign = ">=" if target.is_at_least else "<="
-    unit = f" {target.unit}" if target.unit else ""
-    return (
-        target.name,
-        f"{target.value:,.2f}{unit}",
-        f"{sign} {target.limit:g}{unit}",
-        "yes" if target.is_met else "NO",
     )
 
 

@@ -20,11 +20,44 @@ class Sheet:
     rows: tuple[tuple[str, ...], ...]
 
 
+@dataclass(frozen=True)
+class Target:
+    """A promise and what was measured; `is_at_least` says which side of the limit is good."""
+
+    name: str
+    value: float
+    limit: float
+    unit: str
+    is_at_least: bool = False
+
+    @property
+    def is_met(self) -> bool:
+        """Whether the value is on the good side of the limit."""
+        return self.value >= self.limit if self.is_at_least else self.value <= self.limit
+
+
 def describe_machine() -> str:
     """Return where and when this runs: kernel release, architecture, processors, date."""
     return (
         f"Linux {platform.release()} on {platform.machine()}, {os.cpu_count()} processors, "
         f"{date.today().isoformat()}"
+    )
+
+
+def make_targets_sheet(targets: Sequence[Target]) -> Sheet:
+    """Return the sheet that says of each target whether it is met."""
+    rows = tuple(_make_target_row(target) for target in targets)
+    return Sheet("Targets", ("target", "measured", "limit", "met"), rows)
+
+
+def _make_target_row(target: Target) -> tuple[str, ...]:
+    sign = ">=" if target.is_at_least else "<="
+    unit = f" {target.unit}" if target.unit else ""
+    return (
+        target.name,
+        f"{target.value:,.2f}{unit}",
+        f"{sign} {target.limit:g}{unit}",
+        "yes" if target.is_met else "NO",
     )
 
 

@@ -38,15 +38,6 @@ JUPYTER_FOLDERS = (
     "JUPYTERLAB_WORKSPACES_DIR",
     "IPYTHONDIR",
 )
-# Nothing is drawn by a graphics card, and nothing is fetched.
-CHROMIUM_OPTIONS = [
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -183,19 +174,12 @@ def chromium() -> Iterator[Browser]:
 
     No longer: while Playwright runs, no other test could run an event loop.
     """
-    from playwright.sync_api import Error, sync_playwright
+    from notebook_page import launch_chromium
+    from playwright.sync_api import sync_playwright
 
-    paths = filter(None, map(shutil.which, ["chromium", "google-chrome", "chromium-browser"]))
-    with sync_playwright() as playwright:
-        refusals = []
-        for path in paths:
-            try:
-                browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_OPTIONS)
-            except Error as error:
-                refusals.append(f"{path}: {str(error).splitlines()[0]}")
-                continue
-            yield browser
-            browser.close()
-            return
-        found = "; ".join(refusals) or "none is installed (Ubuntu has it as a snap only)"
-        give_up("browser", f"no Chromium that Playwright can drive: {found}", could_have_run=False)
+    with sync_playwright() as playwright, contextlib.ExitStack() as running:
+        try:
+            browser = running.enter_context(launch_chromium(playwright))
+        except LookupError as error:
+            give_up("browser", str(error), could_have_run=False)
+        yield browser

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import TypeAlias
 
 import bqplot
 import ipywidgets as widgets
@@ -18,6 +19,9 @@ from lablib.plots.process import SIZE_READERS
 from lablib.records import ProcessSizes
 
 POINTS_SHOWN = 300
+
+Points: TypeAlias = "np.ndarray[tuple[int, int], np.dtype[np.float64]]"
+"""Two rows: seconds, and MiB at that time."""
 
 
 class SizesPanel(Panel[ProcessSizes]):
@@ -37,9 +41,8 @@ class SizesPanel(Panel[ProcessSizes]):
         points: int = POINTS_SHOWN,
     ) -> None:
         self.samples: deque[ProcessSizes] = deque(maxlen=points)
-        self._points: dict[str, deque[tuple[float, float]]] = {
-            name: deque() for name in SIZE_STYLES
-        }
+        self._points: dict[str, Points] = {}
+        self._clear()
         self.scales = {"x": bqplot.LinearScale(), "y": bqplot.LinearScale(min=0, max=1)}
         self.lines = {name: self._make_line(name) for name in SIZE_STYLES}
         super().__init__(source, self._make_view(), title, interval_s, recorded_on)
@@ -77,29 +80,33 @@ class SizesPanel(Panel[ProcessSizes]):
 
     def _clear(self) -> None:
         self.samples.clear()
-        for points in self._points.values():
-            points.clear()
+        self._points = {name: np.empty((2, 0)) for name in SIZE_STYLES}
 
     def _draw(self, record: ProcessSizes) -> str:
         self.samples.append(record)
         words = []
         self._fit_scale(record)
         for name, read in SIZE_READERS.items():
-            points, size_bytes = self._points[name], read(record)
+            size_bytes = read(record)
             if size_bytes is not None:
-                while points and points[0][0] < self.samples[0].elapsed_s:
-                    points.popleft()
-                points.append((record.elapsed_s, size_bytes / MIB))
-                with self.lines[name].hold_sync():
-                    self.lines[name].x, self.lines[name].y = np.array(points).T
-            shown = f"{points[-1][1]:,.1f} MiB" if points else "not known"
+                self._add_point(name, record.elapsed_s, size_bytes / MIB)
+            points = self._points[name]
+            shown = f"{points[1, -1]:,.1f} MiB" if points.size else "not known"
             words.append(f"{draw_sample(SIZE_STYLES[name])} {name} <b>{shown}</b>")
         return join_readings(words)
 
+    def _add_point(self, name: str, elapsed_s: float, size_mib: float) -> None:
+        """Add to a line, and drop what is older than the first sample."""
+        points = self._points[name]
+        points = points[:, points[0] >= self.samples[0].elapsed_s]
+        points = self._points[name] = np.append(points, [[elapsed_s], [size_mib]], axis=1)
+        with self.lines[name].hold_sync():
+            self.lines[name].x, self.lines[name].y = points
+
     def _fit_scale(self, record: ProcessSizes) -> None:
         """Leave room above the largest size; in steps, so that the chart doesn't breathe."""
-        sizes = (size for _, size in self._points["VmSize"])
-        needed = max(*sizes, record.vm_size_bytes / MIB, 0.0) * 1.05
+        largest = self._points["VmSize"][1].max(initial=record.vm_size_bytes / MIB)
+        needed = float(largest) * 1.05
         scale = self.scales["y"]
         if not needed <= scale.max <= 2 * needed:
             scale.max = 1.2 * needed

@@ -6,12 +6,13 @@ import contextlib
 import math
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Error, Locator, Page, Playwright, expect
 
 from lablib.jupyter.server import NotebookServer
 
@@ -21,6 +22,16 @@ STEP_TIMEOUT_MS = 60_000
 RUN_TIMEOUT_MS = 240_000
 MAX_TABS = 400
 expect.set_options(timeout=STEP_TIMEOUT_MS)
+
+# Nothing is drawn by a graphics card, and nothing is fetched.
+CHROMIUM_OPTIONS = [
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 _CONTROLS = ":is(button, input, select, textarea, a[href], [role=slider], [tabindex='0'])"
 # Cells that wait for their turn have a star; at an error those below it lose theirs.
@@ -63,6 +74,24 @@ class PageFigure:
     alt: str
     is_loaded: bool
     width_px: float
+
+
+@contextlib.contextmanager
+def launch_chromium(playwright: Playwright) -> Iterator[Browser]:
+    """Run the distribution's Chromium, without a window; raises `LookupError` where none starts."""
+    paths = filter(None, map(shutil.which, ["chromium", "google-chrome", "chromium-browser"]))
+    refusals = []
+    for path in paths:
+        try:
+            browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_OPTIONS)
+        except Error as error:
+            refusals.append(f"{path}: {str(error).splitlines()[0]}")
+            continue
+        yield browser
+        browser.close()
+        return
+    found = "; ".join(refusals) or "none is installed (Ubuntu has it as a snap only)"
+    raise LookupError(f"no Chromium that Playwright can drive: {found}")
 
 
 @contextlib.contextmanager
@@ -131,8 +160,9 @@ def read_outputs(page: Page) -> list[str]:
 
 
 def press_button(page: Page, name: str) -> None:
-    """Press the button with this text, by keyboard."""
-    button = find_outputs(page).get_by_role("button", name=name, exact=True)
+    """Press the button with this text, by keyboard; an icon before it is a letter of its own."""
+    words = re.compile(rf"^\W*{re.escape(name)}$")
+    button = find_outputs(page).get_by_role("button", name=words)
     button.focus()
     button.press("Enter")
 

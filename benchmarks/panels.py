@@ -1,0 +1,236 @@
+"""What the live panels cost the notebook's kernel and the browser: `./lab bench panels`.
+
+    ./lab bench panels [--json] [--no-write]
+
+Writes panels.md beside this file, unless --json or --no-write is given. Exit 0: every target is
+met; 1: one is not; 2: it could not be measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import datetime
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import psutil
+from jupyter_client.manager import start_new_kernel
+from rich.console import Console
+
+from benchmarks.frames import INTERVAL_S, WINDOW_S, WINDOWS, Frames
+from benchmarks.pages import (
+    Sheet,
+    Target,
+    describe_machine,
+    format_markdown,
+    make_targets_sheet,
+    render_sheet,
+)
+from lablib.errors import LabError
+from lablib.notebook_server import start_notebook_server
+
+PAGE = Path(__file__).with_suffix(".md")
+CHECKOUT = Path(__file__).resolve().parents[1]
+NOTEBOOK = "sizes.ipynb"
+KERNEL_TIMEOUT_S = 600
+FRAME_LIMIT_MS = 2.0
+SHARE_LIMIT = 15.0
+
+_BROWSER_INTERVAL_S = 0.2
+_BROWSER_S = 15.0
+_SETTLE_S = 6.0
+
+
+@dataclass(frozen=True)
+class Share:
+    """Percent of a core that the browser's renderer takes: the panel running, and stopped."""
+
+    running: float
+    stopped: float
+
+
+def measure_kernel() -> tuple[Frames, ...]:
+    """Return what a frame costs; raises `LabError` with the kernel's words if it fails."""
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
+    manager, client = start_new_kernel(env=environment, stderr=subprocess.DEVNULL)
+    said: list[dict[str, Any]] = []
+    try:
+        client.execute_interactive(
+            "from benchmarks.frames import print_frames; print_frames()",
+            timeout=KERNEL_TIMEOUT_S,
+            output_hook=said.append,
+        )
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+    errors = [each["content"]["evalue"] for each in said if each["msg_type"] == "error"]
+    if errors:
+        raise LabError(f"the measurement in the kernel has failed: {errors[0]}")
+    printed = [each["content"] for each in said if each["msg_type"] == "stream"]
+    text = "".join(content["text"] for content in printed if content["name"] == "stdout")
+    return tuple(Frames(**each) for each in json.loads(text))
+
+
+def measure_browser() -> Share:
+    """Return the renderer's share with a full `SizesPanel`, five samples a second, in JupyterLab.
+
+    Raises `LabError` where there is no Chromium.
+    """
+    sys.path.insert(0, str(CHECKOUT / "tests" / "browser"))
+    from notebook_page import launch_chromium, open_notebook, open_page, press_button, run_all
+    from playwright.sync_api import Error, sync_playwright
+
+    with tempfile.TemporaryDirectory(prefix="lab-bench-") as folder, sync_playwright() as driver:
+        root = Path(folder)
+        (root / "notebooks").mkdir()
+        nbformat.write(_make_notebook(), root / "notebooks" / NOTEBOOK)
+        _leave_settings_alone(root)
+        try:
+            with (
+                launch_chromium(driver) as browser,
+                start_notebook_server(root, root / "jupyter.log") as server,
+                open_page(browser) as page,
+            ):
+                open_notebook(page, server, NOTEBOOK)
+                run_all(page)
+                running = _measure_renderers()
+                press_button(page, "Stop")
+                return Share(running, _measure_renderers())
+        except (LookupError, Error) as error:
+            raise LabError(f"no figures of the browser: {error}") from None
+
+
+def _leave_settings_alone(root: Path) -> None:
+    """Have JupyterLab keep its layout and settings elsewhere than where the user has theirs."""
+    for name in ("WORKSPACES", "SETTINGS"):
+        os.environ[f"JUPYTERLAB_{name}_DIR"] = str(root / name.lower())
+    os.environ["PYTHONPATH"] = str(CHECKOUT)  # for the kernel
+
+
+def _make_notebook() -> nbformat.NotebookNode:
+    call = f"app = show_full_sizes({_BROWSER_INTERVAL_S})"
+    code = f"from benchmarks.frames import show_full_sizes\n{call}"
+    return nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
+
+
+def _measure_renderers() -> float:
+    """Return the percentage of a core that our browser's renderers take, together."""
+    time.sleep(_SETTLE_S)
+    before, began_s = _read_renderers_s(), time.monotonic()
+    time.sleep(_BROWSER_S)
+    return 100 * (_read_renderers_s() - before) / (time.monotonic() - began_s)
+
+
+def _read_renderers_s() -> float:
+    used_s = 0.0
+    for process in psutil.Process().children(recursive=True):
+        if "--type=renderer" in process.cmdline():
+            times = process.cpu_times()
+            used_s += times.user + times.system
+    return used_s
+
+
+def judge(frames: Sequence[Frames], share: Share) -> tuple[Target, ...]:
+    """Return the targets, each with what was measured: those of the chart of sizes."""
+    sizes = [
+        Target(f"a frame of sizes, {each.process}", each.cpu_ms, FRAME_LIMIT_MS, "ms")
+        for each in frames
+        if each.panel == "sizes"
+    ]
+    return (*sizes, Target("the renderer, 5 frames a second", share.running, SHARE_LIMIT, "%"))
+
+
+def make_sheets(
+    frames: Sequence[Frames], share: Share, targets: Sequence[Target]
+) -> tuple[Sheet, ...]:
+    """Return the tables: the kernel, the browser, and the targets."""
+    rows = tuple(
+        (
+            f"{each.panel}: {each.process}",
+            f"{each.resident_bytes / (1 << 20):,.1f} MiB",
+            f"{each.per_s:.1f}",
+            f"{each.cpu_ms:.2f} ms",
+            f"{each.cpu_ms * each.per_s / 10:.1f} %",
+        )
+        for each in frames
+    )
+    headings = ("panel", "resident", "frames/s", "processor time a frame", "share of a core")
+    shares = (
+        ("the chart of sizes moves, 5 frames a second", f"{share.running:.1f} %"),
+        ("it is stopped", f"{share.stopped:.1f} %"),
+    )
+    return (
+        Sheet("The notebook's kernel, at 10 frames a second", headings, rows),
+        Sheet("The browser's renderer", ("JupyterLab", "share of a core"), shares),
+        make_targets_sheet(targets),
+    )
+
+
+_INTRODUCTION = f"""\
+Made by `./lab bench panels`. A frame is read from the process, drawn into the widgets, and sent.
+Its cost is the processor time of all of the kernel's threads, the median of {WINDOWS} windows of
+{WINDOW_S:g} seconds with a frame every {INTERVAL_S * 1e3:.0f} ms; the notebooks ask for 2 to 5 a
+second. The kernel walks all resident pages for the proportional set, which the chart of sizes
+reads twice a second here, and for the regions of the address space: so a large process costs more.
+The heap is read block by block. The browser is the distribution's Chromium without a graphics
+card, on a chart that is full (300 samples)."""
+
+
+def describe(frames: Sequence[Frames], share: Share, targets: Sequence[Target]) -> dict[str, Any]:
+    """Return the document of `--json`."""
+    return {
+        "kernel": platform.release(),
+        "machine": platform.machine(),
+        "processors": os.cpu_count(),
+        "date": datetime.date.today().isoformat(),
+        "frames": [dataclasses.asdict(each) for each in frames],
+        "renderer_percent": dataclasses.asdict(share),
+        "targets": [{**dataclasses.asdict(target), "is_met": target.is_met} for target in targets],
+    }
+
+
+def main() -> int:
+    """Measure, print, write the page; return the exit code."""
+    parser = argparse.ArgumentParser(prog="./lab bench panels", description="What panels cost.")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    parser.add_argument("--no-write", action="store_true", help="leave panels.md as it is")
+    options = parser.parse_args()
+    progress = Console(stderr=True, highlight=False, markup=False)
+    try:
+        progress.print("panels: the kernel, some two minutes", style="dim")
+        frames = measure_kernel()
+        progress.print("panels: the browser", style="dim")
+        share = measure_browser()
+    except (LabError, OSError) as error:
+        print(f"lab: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("lab: stopped; what it had started has ended", file=sys.stderr)
+        return 130
+    targets = judge(frames, share)
+    sheets = make_sheets(frames, share, targets)
+    if options.json:
+        print(json.dumps(describe(frames, share, targets), indent=2))
+    else:
+        page = Console(highlight=False, markup=False)
+        page.print(describe_machine())
+        for sheet in sheets:
+            page.print(render_sheet(sheet), "")
+        if not options.no_write:
+            PAGE.write_text(format_markdown("What the panels cost", _INTRODUCTION, sheets))
+    return 0 if all(target.is_met for target in targets) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
