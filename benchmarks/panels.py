@@ -38,7 +38,7 @@ from benchmarks.pages import (
     render_sheet,
 )
 from lablib.errors import LabError
-from lablib.notebook_server import start_notebook_server
+from lablib.jupyter.server import start_notebook_server
 
 PAGE = Path(__file__).with_suffix(".md")
 CHECKOUT = Path(__file__).resolve().parents[1]
