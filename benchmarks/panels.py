@@ -165,7 +165,7 @@ def make_sheets(
         )
         for each in frames
     )
-    headings = ("panel", "resident", "frames/s", "processor time a frame", "share of a core")
+    headings = ("panel", "resources", "frames/s", "processor time a frame", "share of a core")
     shares = (
         ("the chart of sizes moves, 5 frames a second", f"{share.running:.1f} %"),
         ("it is stopped", f"{share.stopped:.1f} %"),

@@ -13,7 +13,7 @@ from typing import IO
 
 from lablib.errors import LabError, ToolMissingError
 from lablib.records import VmstatSample
-from lablib.resident import read_rss_bytes
+from lablib.resources import read_rss_bytes
 
 KIB = 1024
 

@@ -60,7 +60,7 @@ function render({ model, el }) {
   const table = frame.appendChild(make("table"));
   table.appendChild(make("caption", {}, "Regions, high addresses first"));
   const head = table.appendChild(make("thead")).appendChild(make("tr"));
-  for (const title of ["region", "from", "permissions", "size", "resident"])
+  for (const title of ["region", "from", "permissions", "size", "resources"])
     head.appendChild(make("th", { scope: "col" }, title));
   const body = table.appendChild(make("tbody"));
   const detail = root.appendChild(make("div", { class: "lab-detail", role: "status" }));

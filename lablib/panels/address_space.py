@@ -179,7 +179,7 @@ def describe_segment(segment: Segment) -> dict[str, Any]:
         "label": name_segment(segment),
         "permissions": segment.vma.permissions,
         "size": format_size(segment.size_bytes),
-        "resident": resident,
+        "resources": resident,
         "share": round(resident_bytes / max(1, segment.size_bytes), 4),
         "words": _describe_in_words(segment, resident),
     }

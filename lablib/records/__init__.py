@@ -5,9 +5,9 @@ Only the standard library is needed: the tracer service runs this in the system'
 
 from __future__ import annotations
 
+from lablib.records.frames import Frame
 from lablib.records.heap import (
     USAGE_KINDS,
-    Frame,
     HeapSnapshot,
     HeapTrace,
     MemleakReport,
@@ -41,10 +41,16 @@ from lablib.records.process import (
     Chunk,
     HeapMap,
     HeapUse,
+    ProcessResources,
     ProcessSizes,
     ResidentPages,
     Segment,
     Vma,
+)
+from lablib.records.reachability import (
+    AgeBand,
+    ReachabilityScan,
+    StackReach,
 )
 from lablib.records.verdicts import (
     FixVerdict,
@@ -62,6 +68,7 @@ __all__ = [
     "SWAPPED",
     "USAGE_KINDS",
     "AddressSpace",
+    "AgeBand",
     "AppFiles",
     "Capability",
     "Chunk",
@@ -76,11 +83,14 @@ __all__ = [
     "MemoryCall",
     "MemoryTrace",
     "PageFault",
+    "ProcessResources",
     "ProcessSizes",
     "ProcessVerdict",
+    "ReachabilityScan",
     "ResidentPages",
     "Segment",
     "StackGrowth",
+    "StackReach",
     "StackUsage",
     "StackVerdict",
     "Target",

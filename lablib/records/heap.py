@@ -7,30 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-
-@dataclass(frozen=True)
-class Frame:
-    """One frame of a call stack, resolved as far as the binary allows.
-
-    `offset` is the return address's distance in bytes from the start of `function`, as other
-    tracers print it, or from the start of the file `module` when the function isn't known. `line`
-    is the line of the call, not of the instruction behind it. An inlined function has no offset of
-    its own: it gets the one of the function that it was inlined into.
-    """
-
-    function: str | None
-    module: str
-    offset: int
-    file: str | None = None
-    line: int | None = None
-    inlined: bool = False
-
-    def __str__(self) -> str:
-        """`function+0x1f (file.c:14)`, or what is known of it."""
-        name = f"{self.function or '[unknown]'}+{self.offset:#x}"
-        where = f"{self.file}:{self.line}" if self.file and self.line else self.module
-        return f"{name} ({where}{', inlined' if self.inlined else ''})"
-
+from lablib.records.frames import Frame
+from lablib.records.process import ProcessResources
+from lablib.records.reachability import ReachabilityScan
 
 USAGE_KINDS = ("heap", "mapping", "thread_stack", "arena", "file")
 """What a call stack holds: blocks of the heap, memory that the program mapped by itself (mmap),
@@ -93,15 +72,15 @@ class TraceEvents:
 class HeapSnapshot:
     """The heap of one process at one moment, by call stack; and beside it what it has mapped.
 
-    `elapsed_s` counts from the start of the tracing (monotonic clock); `rss_bytes` is the resident
-    set at that moment from /proc/PID/statm, None once the process has ended. `has_executed` says
-    that the process has become another program, which ends the tracing.
+    `elapsed_s` counts from the start of the tracing (monotonic clock); `resources` are what the
+    kernel said of the process at that moment, None once it has ended. `has_executed` says that the
+    process has become another program, which ends the tracing.
     """
 
     elapsed_s: float
     stacks: tuple[StackUsage, ...]
     events: TraceEvents
-    rss_bytes: int | None = None
+    resources: ProcessResources | None = None
     is_running: bool = True
     has_executed: bool = False
     mappings: tuple[StackUsage, ...] = ()
@@ -115,6 +94,11 @@ class HeapSnapshot:
     def live_blocks(self) -> int:
         """Blocks allocated and not freed, over all stacks."""
         return sum(stack.live_blocks for stack in self.stacks)
+
+    @property
+    def rss_bytes(self) -> int | None:
+        """The resident set at that moment, None once the process has ended."""
+        return None if self.resources is None else self.resources.rss_bytes
 
     @property
     def live_bytes_error(self) -> float:
@@ -136,6 +120,7 @@ class HeapTrace:
 
     `source` says how the numbers were obtained ("ebpf"), `kernel` on which kernel release.
     `sample_bytes` is 0 where every block was counted, else the mean distance between samples.
+    `scans` are those of the window in order, empty where nobody looked what is still pointed at.
     """
 
     source: str
@@ -143,6 +128,7 @@ class HeapTrace:
     target: Target
     snapshots: tuple[HeapSnapshot, ...]
     sample_bytes: int = 0
+    scans: tuple[ReachabilityScan, ...] = ()
 
     @property
     def seconds(self) -> float:

@@ -13,7 +13,8 @@ class VmstatSample:
     """One line of procps' vmstat, in bytes and seconds.
 
     `elapsed_s` counts from the start of the sampling. `rss_bytes` is the resident set of the
-    process that was watched beside it, None without one or after its end.
+    process that was watched beside it, None without one or after its end. `available_bytes` is what
+    vmstat has no column for: MemAvailable of /proc/meminfo, None where it was not read.
     """
 
     elapsed_s: float
@@ -34,6 +35,7 @@ class VmstatSample:
     idle_percent: int
     wait_percent: int
     rss_bytes: int | None = None
+    available_bytes: int | None = None
 
 
 @dataclass(frozen=True)

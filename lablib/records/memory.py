@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from lablib.records.heap import Frame, Target
+from lablib.records.frames import Frame
+from lablib.records.heap import Target
 
 
 @dataclass(frozen=True)

@@ -208,6 +208,32 @@ class ProcessSizes:
 
 
 @dataclass(frozen=True)
+class ProcessResources:
+    """What the kernel says that a process holds at one moment, beside its heap.
+
+    Bytes are from /proc/PID/status; the resident set is the sum of its anonymous, file and shared
+    pages. `open_files` counts the entries of /proc/PID/fd, None where they may not be listed.
+    `shared_segments` and `shared_segment_bytes` are System V segments that the process has created
+    and files in its /dev/shm, mapped by anybody or not, None where they can't be told.
+    """
+
+    vm_size_bytes: int
+    rss_anon_bytes: int
+    rss_file_bytes: int
+    rss_shared_bytes: int
+    swap_bytes: int
+    threads: int
+    open_files: int | None = None
+    shared_segments: int | None = None
+    shared_segment_bytes: int | None = None
+
+    @property
+    def rss_bytes(self) -> int:
+        """Bytes of resident pages, shared ones in full."""
+        return self.rss_anon_bytes + self.rss_file_bytes + self.rss_shared_bytes
+
+
+@dataclass(frozen=True)
 class Chunk:
     """One chunk of malloc's heap: `address` is its header's, and `size_bytes` includes the header.
 

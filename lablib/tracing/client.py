@@ -31,7 +31,7 @@ from lablib.records import (
     TraceOptions,
     UnwindTables,
 )
-from lablib.resident import read_rss_bytes
+from lablib.resources import read_resources
 from lablib.tracing import protocol
 from lablib.tracing.decoder import SnapshotDecoder, decode_events
 from lablib.tracing.memleak import parse_memleak
@@ -165,7 +165,7 @@ class Tracer(AbstractContextManager["Tracer"]):
                 elapsed_s=elapsed_s,
                 stacks=_sort_by_size(heap),
                 events=decode_events(header["counters"], heap),
-                rss_bytes=read_rss_bytes(pid) if running[pid] else None,
+                resources=read_resources(pid) if running[pid] else None,
                 is_running=running[pid],
                 has_executed=executed[pid],
                 mappings=_sort_by_size([usage for usage in mine if usage.kind != "heap"]),

@@ -6,10 +6,19 @@ import pytest
 from rich.console import Console
 
 from lablib.live import draw_sparkline, render_live, watch_live
-from lablib.records import Frame, HeapSnapshot, HeapTrace, StackUsage, Target, TraceEvents
+from lablib.records import (
+    Frame,
+    HeapSnapshot,
+    HeapTrace,
+    ProcessResources,
+    StackUsage,
+    Target,
+    TraceEvents,
+)
 
 GROW = (Frame("grow", "app", 31, "app.c", 14), Frame("work", "app", 3), Frame("main", "app", 5))
 KEEP = (Frame(None, "libz.so", 0x3F),)
+RESOURCES = ProcessResources(9 << 20, 1 << 20, 2 << 20, 0, 0, threads=1)
 HIDE_CURSOR, SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
 
 
@@ -22,7 +31,7 @@ def make_snapshot(second, missed=0, is_running=True, extra_stacks=0):
     stacks += [StackUsage((Frame(f"f{n}", "app", 0),), 9, 1, 0, 0) for n in range(extra_stacks)]
     lost = {"map_full": missed} if missed else {}
     events = TraceEvents(3 * second + 1, 2 * second, 0, 0, lost)
-    return HeapSnapshot(float(second), tuple(stacks), events, 3 << 20, is_running)
+    return HeapSnapshot(float(second), tuple(stacks), events, RESOURCES, is_running)
 
 
 def make_trace(*snapshots):

@@ -263,7 +263,7 @@ def test_address_space_panel_tells_the_map_every_region_in_words():
     regions = {region["start"]: region for region in panel.map.regions}
     assert len(regions) == 21
     heap = regions[HEAP]
-    assert (heap["kind"], heap["size"], heap["resident"]) == ("heap", "132 KiB", "8 KiB")
+    assert (heap["kind"], heap["size"], heap["resources"]) == ("heap", "132 KiB", "8 KiB")
     assert heap["share"] == round(8 / 132, 4)
     for said in ("malloc, by brk", "rw-p", "PSS 8 KiB", "[heap]", "Readable, writable, private"):
         assert said in heap["words"]

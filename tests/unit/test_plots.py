@@ -98,7 +98,7 @@ def test_bars_are_filled_as_far_as_they_are_resident():
     figure, _ = plot_address_space(make_space(heap_bytes=40 * MIB, heap_rss=10 * MIB))
     ends = {round(patch.get_x() + patch.get_width()) for patch in patches_named(figure, "region")}
     filled = {
-        round(patch.get_x() + patch.get_width()) for patch in patches_named(figure, "resident")
+        round(patch.get_x() + patch.get_width()) for patch in patches_named(figure, "resources")
     }
     assert 40 * MIB in ends
     assert 10 * MIB in filled
@@ -109,7 +109,7 @@ def test_a_bar_that_is_too_short_for_the_scale_is_filled_if_it_is_resident():
     figure, _ = plot_address_space(make_space())
     drawn, filled = (
         [patch.get_width() for patch in patches_named(figure, gid)]
-        for gid in ("region", "resident")
+        for gid in ("region", "resources")
     )
     assert min(filled) == min(drawn)
 
