@@ -10,7 +10,8 @@ The tree:
     ├── DockerError              the Docker engine, an image or a container
     ├── PrivilegeError           what needs root, where there is neither root nor sudo
     ├── ToolMissingError         a program or a package that is not on this machine
-    └── RecordingError           a saved session that can't be written or read
+    ├── RecordingError           a saved session that can't be written or read
+    └── GradingError             a submission, or a lab, that can't be judged here
 """
 
 from __future__ import annotations
@@ -62,3 +63,7 @@ class ToolMissingError(LabError):
 
 class RecordingError(LabError):
     """A saved session could not be written or read."""
+
+
+class GradingError(LabError):
+    """A submission can't be judged: it is not there, or this machine can't run it safely."""

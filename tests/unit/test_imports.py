@@ -24,12 +24,14 @@ RANKS = {
             "tracing",
             "launcher",
             "proc",
-            "startup",
+            "holding",
             "steering",
         ],
         3,
     ),
-    **dict.fromkeys(["plots", "figures", "study", "report", "flame", "live", "windows"], 4),
+    **dict.fromkeys(
+        ["plots", "figures", "study", "report", "flame", "live", "windows", "startup"], 4
+    ),
     **dict.fromkeys(["panels", "doctor", "demo", "jupyter", "cleanup", "watching"], 5),
     **dict.fromkeys(["cli_trace", "teaching"], 6),
     "cli": 7,
