@@ -29,11 +29,14 @@ RANKS = {
         ],
         3,
     ),
-    **dict.fromkeys(["plots", "figures", "study", "report", "flame", "live", "windows"], 4),
+    **dict.fromkeys(
+        ["plots", "figures", "study", "report", "flame", "live", "windows", "comparison"], 4
+    ),
     **dict.fromkeys(["panels", "doctor", "demo", "jupyter", "cleanup", "watching"], 5),
     **dict.fromkeys(["cli_trace", "teaching"], 6),
-    "cli": 7,
-    "__main__": 8,
+    "cli_compare": 7,
+    "cli": 8,
+    "__main__": 9,
 }
 
 
