@@ -21,6 +21,7 @@ RANKS = {
             "symbols",
             "analysis",
             "recording",
+            "page_cache",
             "tracing",
             "launcher",
             "proc",
