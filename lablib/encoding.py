@@ -17,6 +17,7 @@ from typing import Any
 
 from lablib.records import (
     AddressSpace,
+    Comparison,
     Frame,
     HeapMap,
     HeapSnapshot,
@@ -32,7 +33,7 @@ from lablib.records import (
 RECORDS: dict[str, type] = {
     kind.__name__: kind
     for kind in (
-        *(HeapTrace, HeapSnapshot, MemoryTrace, MemleakReport),
+        *(HeapTrace, HeapSnapshot, MemoryTrace, MemleakReport, Comparison),
         *(ProcessSizes, AddressSpace, ResidentPages, HeapMap, VmstatSample),
     )
 }

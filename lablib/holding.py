@@ -15,6 +15,8 @@ import ctypes
 import os
 import stat
 import threading
+import time
+from collections.abc import Callable
 
 from lablib.errors import AppError, LabError, TargetError, TracerError
 from lablib.linking import LinkedProgram, read_linked_program
@@ -22,6 +24,7 @@ from lablib.ptrace import (
     CONT,
     DETACH,
     EXEC_STOP,
+    EXIT_STOP,
     OPTIONS,
     SEIZE,
     SETOPTIONS,
@@ -29,12 +32,15 @@ from lablib.ptrace import (
     SYSCALL,
     SYSCALL_ENTRY,
     SYSCALL_STOP,
+    TRACE_EXIT,
     ptrace,
     read_syscall,
 )
 
 TRACE_RUNNING = "start it yourself, then run: ./lab trace --pid N"
 TRACE_AS_ROOT = "start it yourself, then run: sudo ./lab trace --pid N"
+
+_POLL_S = 0.002
 
 
 class Hold:
@@ -88,6 +94,26 @@ class Hold:
         image = read_linked_program(self.pid, self._name)
         if image is not None:
             self._run_linker(image)
+
+    def run_to_exit(self, is_wanted: Callable[[], bool]) -> bool:
+        """Let the process run, and hold it again when it is about to end; False if it just ended.
+
+        `is_wanted` is asked meanwhile: without it there is no more waiting, and the process runs
+        on. At its exit the process still has its memory and its open files. Raises `OSError`.
+        """
+        ptrace(SETOPTIONS, self.pid, data=OPTIONS | TRACE_EXIT)
+        ptrace(CONT, self.pid)
+        while is_wanted():
+            stop = self.wait_for_change(os.WNOHANG)
+            if stop == EXIT_STOP:
+                return True
+            if self.exit_code is not None:
+                return False
+            if stop is None:
+                time.sleep(_POLL_S)
+            else:
+                ptrace(CONT, self.pid, data=stop & 0x7F)
+        return False
 
     def release(self) -> None:
         """Let the process run; does nothing if it has been released before."""

@@ -1,6 +1,8 @@
 """What runs first in the sandbox: it gives up rights, sets limits, and becomes the program.
 
-    python3 -I -S inside.py '{"uid": null, "folder": "/work", "limits": {"DATA": 268435456}, "gate": 5}' PROGRAM
+    python3 -I -S inside.py ORDERS PROGRAM [ARGUMENT ...]
+
+ORDERS is JSON: {"uid": null, "folder": "/work", "limits": {"DATA": 268435456}, "gate": 5}.
 
 Run as a script by the system's Python, with the standard library alone. `uid` is who to become, or
 null to stay; `gate` is the descriptor of a pipe: the program begins once a byte comes through it.

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import psutil
 
@@ -33,6 +33,8 @@ _SYSTEM_PYTHON = "/usr/bin/python3"
 _REFUSED = 125
 _START_S = 10.0
 _CHUNK_BYTES = 1 << 16
+_PIPE_BYTES = 4096
+_LOOK_AGAIN = 1.5
 
 # Users of no account, above those that distributions and container engines hand out.
 _FIRST_UID = 0x70000000
@@ -106,9 +108,18 @@ class Sandboxed(AbstractContextManager["Sandboxed"]):
     """
 
     def __init__(
-        self, folder: Path, command: Sequence[str], limits: Limits, is_writable: bool = True
+        self,
+        folder: Path,
+        command: Sequence[str],
+        limits: Limits,
+        is_writable: bool = True,
+        look: Callable[[], object] | None = None,
     ) -> None:
         """Prepare `command`, its paths as in the sandbox, with `folder` as its folder.
+
+        `look` is called, from a thread of ours, while the program prints: first with its first
+        bytes, then whenever it has printed half as much again. The pipe is so small that a program
+        that prints is held in the middle of its work meanwhile.
 
         As root the folder is given to a user without an account, who the program runs as. Raises
         `GradingError` where the sandbox can't be made.
@@ -136,13 +147,14 @@ class Sandboxed(AbstractContextManager["Sandboxed"]):
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 pass_fds=(gate, info_end),
+                pipesize=_PIPE_BYTES,
             )
         finally:
             os.close(gate)
             os.close(info_end)
         self._streams = [
-            _Stream(stream, limits.output_bytes, self._process.kill)
-            for stream in (self._process.stdout, self._process.stderr)
+            _Stream(stream, limits.output_bytes, self._process.kill, at_first)
+            for stream, at_first in ((self._process.stdout, look), (self._process.stderr, None))
             if stream is not None
         ]
         try:
@@ -176,6 +188,15 @@ class Sandboxed(AbstractContextManager["Sandboxed"]):
         if self._hold is not None:
             self._hold.release()
         self._open_gate()
+
+    def run_to_exit(self) -> bool:
+        """Let it run, held still until it is about to end; False if it ended otherwise.
+
+        Then all that it has is still there to be read, until it is released. Needs `hold` before.
+        """
+        assert self._hold is not None
+        self._started_s = time.monotonic()
+        return self._hold.run_to_exit(self.is_running)
 
     def is_running(self) -> bool:
         """Whether it runs, and has time left; one that has none is ended here."""
@@ -229,7 +250,9 @@ class Sandboxed(AbstractContextManager["Sandboxed"]):
         for stream in self._streams:
             stream.join()
         said = self._streams[1].text.strip().splitlines()
-        raise GradingError(f"the sandbox could not be made: {said[-1] if said else 'no reason given'}")
+        raise GradingError(
+            f"the sandbox could not be made: {said[-1] if said else 'no reason given'}"
+        )
 
     def _open_gate(self, with_byte: bool = True) -> None:
         if self._gate < 0:
@@ -244,9 +267,16 @@ class Sandboxed(AbstractContextManager["Sandboxed"]):
 class _Stream(threading.Thread):
     """Reads an output to its end, keeping the first so many bytes; more of it is too much."""
 
-    def __init__(self, stream: IO[bytes], limit_bytes: int, on_too_long: Callable[[], Any]) -> None:
+    def __init__(
+        self,
+        stream: IO[bytes],
+        limit_bytes: int,
+        on_too_long: Callable[[], object],
+        look: Callable[[], object] | None,
+    ) -> None:
         super().__init__(daemon=True)
         self._stream, self._limit_bytes, self._on_too_long = stream, limit_bytes, on_too_long
+        self._look, self._look_at_bytes = look, 1.0
         self._kept = bytearray()
         self.is_too_long = False
         self.start()
@@ -259,6 +289,9 @@ class _Stream(threading.Thread):
         with self._stream:
             while chunk := os.read(self._stream.fileno(), _CHUNK_BYTES):
                 self._kept += chunk[: self._limit_bytes - len(self._kept)]
+                if self._look and len(self._kept) >= self._look_at_bytes:
+                    self._look()
+                    self._look_at_bytes = _LOOK_AGAIN * len(self._kept)
                 if len(self._kept) >= self._limit_bytes and not self.is_too_long:
                     self.is_too_long = True
                     self._on_too_long()

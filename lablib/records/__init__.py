@@ -5,6 +5,13 @@ Only the standard library is needed: the tracer service runs this in the system'
 
 from __future__ import annotations
 
+from lablib.records.comparison import (
+    COMPARISON_KINDS,
+    BuildWork,
+    Comparison,
+    StackCost,
+    StackDifference,
+)
 from lablib.records.frames import Frame
 from lablib.records.heap import (
     USAGE_KINDS,
@@ -60,6 +67,7 @@ from lablib.records.verdicts import (
 
 __all__ = [
     "CHUNK_STATES",
+    "COMPARISON_KINDS",
     "EXCLUSIVE",
     "FILE_OR_SHARED",
     "MEMORY_CALLS",
@@ -70,8 +78,10 @@ __all__ = [
     "AddressSpace",
     "AgeBand",
     "AppFiles",
+    "BuildWork",
     "Capability",
     "Chunk",
+    "Comparison",
     "FixVerdict",
     "Frame",
     "HeapMap",
@@ -89,6 +99,8 @@ __all__ = [
     "ReachabilityScan",
     "ResidentPages",
     "Segment",
+    "StackCost",
+    "StackDifference",
     "StackGrowth",
     "StackReach",
     "StackUsage",

@@ -9,9 +9,9 @@ import lablib
 
 PACKAGE = Path(lablib.__file__).parent
 RANKS = {
-    **dict.fromkeys(["", "errors", "records"], 0),
-    **dict.fromkeys(["privilege", "release", "resources", "unwinding", "wording", "ptrace"], 1),
-    **dict.fromkeys(["engine", "linking", "elf_symbols", "encoding"], 2),
+    **dict.fromkeys(["", "errors", "records", "ptrace"], 0),
+    **dict.fromkeys(["privilege", "release", "resources", "unwinding", "wording", "linking"], 1),
+    **dict.fromkeys(["engine", "holding", "elf_symbols", "encoding"], 2),
     **dict.fromkeys(
         [
             "apps",
@@ -21,21 +21,23 @@ RANKS = {
             "symbols",
             "analysis",
             "recording",
+            "page_cache",
             "tracing",
             "launcher",
             "proc",
-            "holding",
+            "startup",
             "steering",
         ],
         3,
     ),
     **dict.fromkeys(
-        ["plots", "figures", "study", "report", "flame", "live", "windows", "startup"], 4
+        ["plots", "figures", "study", "report", "flame", "live", "windows", "comparison"], 4
     ),
-    **dict.fromkeys(["panels", "doctor", "demo", "jupyter", "cleanup", "watching"], 5),
+    **dict.fromkeys(["panels", "doctor", "demo", "jupyter", "cleanup", "watching", "grading"], 5),
     **dict.fromkeys(["cli_trace", "teaching"], 6),
-    "cli": 7,
-    "__main__": 8,
+    "cli_compare": 7,
+    "cli": 8,
+    "__main__": 9,
 }
 
 

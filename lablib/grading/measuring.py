@@ -1,0 +1,88 @@
+"""One run of a submission in the sandbox, looked at from outside: by the tracer and the kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from lablib.errors import PrivilegeError, ProcessError, ToolMissingError, TracerError
+from lablib.grading.sandbox import Limits, Run, Sandboxed
+from lablib.proc import read_address_space
+from lablib.records import HeapTrace, ProcessResources
+from lablib.resources import read_resources
+from lablib.symbols import ProcessSymbols
+from lablib.tracing.client import Tracer
+from lablib.tracing.control import start_service
+
+NOT_TRACED = (TracerError, ToolMissingError, PrivilegeError)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What was seen of one run.
+
+    `trace` is None where the tracer could not be had, for the reason in `untraced`. `at_exit` and
+    `mappings`, the number of its VMAs, are as the program stood when it was about to end; None
+    where it was ended by somebody else.
+    """
+
+    terms: int
+    run: Run
+    trace: HeapTrace | None
+    untraced: str
+    at_exit: ProcessResources | None
+    mappings: int | None
+
+
+def measure(
+    folder: Path, command: Sequence[str], terms: int, limits: Limits, is_traced: bool = True
+) -> Measurement:
+    """Run a command in the sandbox, from its first instruction to its end, and look at it.
+
+    Without `is_traced` nothing but the kernel's own account is looked at. Raises `GradingError`,
+    and what `Hold.reach_first_instruction` raises.
+    """
+    tracers: list[Tracer] = []
+
+    def look() -> None:
+        for tracer in tracers:
+            tracer.snapshot()
+
+    with ExitStack() as stack:
+        program = stack.enter_context(Sandboxed(folder, command, limits, look=look))
+        program.hold()
+        untraced = "" if is_traced else "it was not to be traced"
+        if is_traced:
+            try:
+                symbols = stack.enter_context(closing(ProcessSymbols(program.pid)))
+                tracers.append(stack.enter_context(Tracer(program.pid, symbols)))
+            except NOT_TRACED as error:
+                untraced = str(error)
+        at_exit, mappings = None, None
+        if program.run_to_exit():
+            at_exit, mappings = read_resources(program.pid), _count_mappings(program.pid)
+        program.release()
+        run = program.finish()
+        trace = None
+        if tracers:
+            tracers[0].stop()
+            trace = tracers[0].trace
+    return Measurement(terms, run, trace, untraced, at_exit, mappings)
+
+
+def start_tracer() -> str:
+    """Have the tracer service run; return "" or why it can't."""
+    try:
+        start_service()
+    except NOT_TRACED as error:
+        return str(error)
+    return ""
+
+
+def _count_mappings(pid: int) -> int | None:
+    try:
+        return len(read_address_space(pid).vmas)
+    except ProcessError:
+        return None
