@@ -2,10 +2,11 @@
 
     python3 -I -S inside.py ORDERS PROGRAM [ARGUMENT ...]
 
-ORDERS is JSON: {"uid": null, "folder": "/work", "limits": {"DATA": 268435456}, "gate": 5}.
+ORDERS is JSON: {"uid": null, "folder": "/work", "limits": {"DATA": 1000}, "ready": 4, "gate": 5}.
 
 Run as a script by the system's Python, with the standard library alone. `uid` is who to become, or
-null to stay; `gate` is the descriptor of a pipe: the program begins once a byte comes through it.
+null to stay. `ready` and `gate` are the descriptors of pipes: a byte goes out by the one when all
+is prepared, and the program begins once one comes in by the other.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ def main() -> None:
             resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (limit, limit))
         for number in (signal.SIGPIPE, signal.SIGXFSZ):  # which Python ignores
             signal.signal(number, signal.SIG_DFL)
+        os.write(orders["ready"], b"+")
+        os.close(orders["ready"])
         if not os.read(orders["gate"], 1):
             sys.exit("the one who started the sandbox is gone")
         os.close(orders["gate"])

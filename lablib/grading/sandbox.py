@@ -10,6 +10,7 @@ import contextlib
 import itertools
 import json
 import os
+import select
 import shutil
 import subprocess
 import threading
@@ -51,12 +52,12 @@ _SYSTEM_FILES = (
 class Limits:
     """What one run may take; a run that wants more is ended, or refused it.
 
-    `memory_bytes` is of private writable memory, of each process (RLIMIT_DATA). `file_bytes` is of
-    each file. Output beyond `output_bytes` ends the run.
+    `memory_bytes` is of private writable memory, of each process (RLIMIT_DATA), None where
+    something else limits it. `file_bytes` is of each file. Output beyond `output_bytes` ends the run.
     """
 
     seconds: float = 10.0
-    memory_bytes: int = 256 << 20
+    memory_bytes: int | None = 256 << 20
     processes: int = 64
     file_bytes: int = 16 << 20
     open_files: int = 256
@@ -68,7 +69,8 @@ class Run:
     """How a program in the sandbox ended.
 
     `exit_code` is negative for a signal. `ended_by` is "itself", or the limit that ended it:
-    "time" or "output".
+    "time" or "output". `peak_rss_bytes` is the largest resident set of any process in the sandbox,
+    as getrusage counts it: what prepares the sandbox itself has some 10 MiB.
     """
 
     exit_code: int
@@ -76,6 +78,7 @@ class Run:
     seconds: float
     output: str
     errors: str
+    peak_rss_bytes: int
 
 
 def require_sandbox() -> None:
@@ -127,14 +130,21 @@ class Sandboxed(AbstractContextManager["Sandboxed"]):
         self._limits = limits
         self._command = command[0]
         self._hold: Hold | None = None
+        self._peak_rss_bytes = 0
         uid = next(_uids) if os.getuid() == 0 else None
         if uid is not None and is_writable:
             _give(folder, uid)
         gate, self._gate = os.pipe()
+        told, ready = os.pipe()
         info, info_end = os.pipe()
-        os.set_inheritable(gate, True)
         orders = json.dumps(
-            {"uid": uid, "folder": FOLDER, "limits": _list_limits(limits), "gate": gate}
+            {
+                "uid": uid,
+                "folder": FOLDER,
+                "limits": _list_limits(limits),
+                "ready": ready,
+                "gate": gate,
+            }
         )
         self._started_s = time.monotonic()
         try:
@@ -146,23 +156,24 @@ class Sandboxed(AbstractContextManager["Sandboxed"]):
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                pass_fds=(gate, info_end),
+                pass_fds=(gate, ready, info_end),
                 pipesize=_PIPE_BYTES,
             )
         finally:
-            os.close(gate)
-            os.close(info_end)
+            for descriptor in (gate, ready, info_end):
+                os.close(descriptor)
         self._streams = [
             _Stream(stream, limits.output_bytes, self._process.kill, at_first)
             for stream, at_first in ((self._process.stdout, look), (self._process.stderr, None))
             if stream is not None
         ]
         try:
-            self.pid = self._find_program(info)
+            self.pid = self._find_program(told, info)
         except BaseException:
             self.close()
             raise
         finally:
+            os.close(told)
             os.close(info)
 
     def __exit__(self, *_: object) -> None:
@@ -200,11 +211,11 @@ class Sandboxed(AbstractContextManager["Sandboxed"]):
 
     def is_running(self) -> bool:
         """Whether it runs, and has time left; one that has none is ended here."""
-        if self._process.poll() is not None:
+        if self._has_ended(os.WNOHANG):
             return False
         if time.monotonic() - self._started_s > self._limits.seconds:
             self._process.kill()
-            return False
+            return not self._has_ended()
         return True
 
     def finish(self) -> Run:
@@ -212,7 +223,6 @@ class Sandboxed(AbstractContextManager["Sandboxed"]):
         while self.is_running():
             time.sleep(0.005)
         seconds = time.monotonic() - self._started_s
-        self._process.wait()
         for stream in self._streams:
             stream.join()
         code = self._process.returncode
@@ -224,35 +234,38 @@ class Sandboxed(AbstractContextManager["Sandboxed"]):
             seconds=seconds,
             output=self._streams[0].text,
             errors=self._streams[1].text,
+            peak_rss_bytes=self._peak_rss_bytes,
         )
 
     def close(self) -> None:
         """End it, with all that it has started."""
-        self._process.kill()
-        self._process.wait()
+        if not self._has_ended(os.WNOHANG):
+            self._process.kill()
+            self._has_ended()
         for stream in self._streams:
             stream.join()
         self._open_gate(with_byte=False)
 
-    def _find_program(self, info: int) -> int:
-        """Return the number of the process that waits at the gate."""
-        text = b""
-        while chunk := os.read(info, _CHUNK_BYTES):
-            text += chunk
-        with contextlib.suppress(ValueError, KeyError, psutil.Error):
-            first = psutil.Process(json.loads(text)["child-pid"])
-            deadline = time.monotonic() + _START_S
-            while time.monotonic() < deadline and self._process.poll() is None:
-                if children := first.children():
-                    return int(children[0].pid)
-                time.sleep(0.001)
-        self._process.wait()
-        for stream in self._streams:
-            stream.join()
+    def _has_ended(self, options: int = 0) -> bool:
+        """Wait for the end, or just look; what was used is told once only, by wait4."""
+        if self._process.returncode is None:
+            pid, status, usage = os.wait4(self._process.pid, options)
+            if pid:
+                self._process.returncode = os.waitstatus_to_exitcode(status)
+                self._peak_rss_bytes = usage.ru_maxrss * 1024
+        return self._process.returncode is not None
+
+    def _find_program(self, told: int, info: int) -> int:
+        """Return the number of the process that waits at the gate, once it does."""
+        is_ready = select.select([told], [], [], _START_S)[0] and os.read(told, 1)
+        with contextlib.suppress(ValueError, KeyError, IndexError, psutil.Error):
+            first = psutil.Process(json.loads(os.read(info, _CHUNK_BYTES))["child-pid"])
+            if is_ready:
+                return int(first.children()[0].pid)
+        self.close()
         said = self._streams[1].text.strip().splitlines()
-        raise GradingError(
-            f"the sandbox could not be made: {said[-1] if said else 'no reason given'}"
-        )
+        reason = said[-1] if said else "no reason given"
+        raise GradingError(f"the sandbox could not be made: {reason}")
 
     def _open_gate(self, with_byte: bool = True) -> None:
         if self._gate < 0:
@@ -298,8 +311,9 @@ class _Stream(threading.Thread):
 
 
 def _list_limits(limits: Limits) -> dict[str, int]:
+    memory = {} if limits.memory_bytes is None else {"DATA": limits.memory_bytes}
     return {
-        "DATA": limits.memory_bytes,
+        **memory,
         "STACK": 8 << 20,
         "NPROC": limits.processes,
         "FSIZE": limits.file_bytes,

@@ -1,0 +1,70 @@
+"""Build a submission afresh, in the sandbox: at two optimisation levels, and with a sanitizer."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from lablib.errors import ToolMissingError
+from lablib.grading.sandbox import FOLDER, Limits, Sandboxed
+
+LEVELS = ("-O0", "-O2")
+SANITIZED = "sanitized"
+
+_SECONDS = 20.0
+_FLAGS = (
+    *("-std=gnu11", "-g", "-pthread", "-Wno-unused-function"),
+    *("-fno-omit-frame-pointer", "-fno-optimize-sibling-calls", f"-ffile-prefix-map={FOLDER}/="),
+)
+_SANITIZERS = ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
+_FIRST_ERROR = re.compile(r"^([^\s:]+):(\d+):\d+: (?:fatal )?error: (.+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Build:
+    """A program that was built, or why it could not be: `complaint` is the compiler's, in a line.
+
+    `path` is where it lies in the sandbox.
+    """
+
+    level: str
+    path: str
+    complaint: str = ""
+
+    @property
+    def is_built(self) -> bool:
+        """Whether there is a program."""
+        return not self.complaint
+
+
+def build(folder: Path, source: str, level: str, defines: tuple[str, ...] = ()) -> Build:
+    """Compile `source` in `folder`, at one of `LEVELS` or `SANITIZED`.
+
+    Raises `ToolMissingError` without a compiler, and `GradingError` where there is no sandbox.
+    """
+    if shutil.which("gcc") is None:
+        raise ToolMissingError(
+            "building a submission needs gcc", "run: sudo apt-get install gcc libc6-dev"
+        )
+    flags = _SANITIZERS if level == SANITIZED else (level,)
+    program = f"{FOLDER}/{Path(source).stem}{'' if level == SANITIZED else level}"
+    command = ["/usr/bin/gcc", *_FLAGS, *flags, *defines, "-o", program, source]
+    limits = Limits(seconds=_SECONDS, memory_bytes=1 << 30)
+    with Sandboxed(folder, command, limits) as compiler:
+        compiler.release()
+        run = compiler.finish()
+    if run.ended_by != "itself":
+        return Build(level, program, f"the compiler was ended: too much {run.ended_by}")
+    if run.exit_code != 0:
+        return Build(level, program, _find_complaint(run.errors))
+    return Build(level, program)
+
+
+def _find_complaint(errors: str) -> str:
+    found = _FIRST_ERROR.search(errors)
+    if found:
+        return f"{found[3]} ({found[1]}:{found[2]})"
+    lines = errors.strip().splitlines()
+    return lines[-1] if lines else "it gave no reason"
