@@ -53,7 +53,8 @@ class Limits:
     """What one run may take; a run that wants more is ended, or refused it.
 
     `memory_bytes` is of private writable memory, of each process (RLIMIT_DATA), None where
-    something else limits it. `file_bytes` is of each file. Output beyond `output_bytes` ends the run.
+    something else limits it. `file_bytes` is of each file. Output beyond `output_bytes` ends the
+    run.
     """
 
     seconds: float = 10.0
@@ -69,8 +70,7 @@ class Run:
     """How a program in the sandbox ended.
 
     `exit_code` is negative for a signal. `ended_by` is "itself", or the limit that ended it:
-    "time" or "output". `peak_rss_bytes` is the largest resident set of any process in the sandbox,
-    as getrusage counts it: what prepares the sandbox itself has some 10 MiB.
+    "time" or "output".
     """
 
     exit_code: int
@@ -78,7 +78,6 @@ class Run:
     seconds: float
     output: str
     errors: str
-    peak_rss_bytes: int
 
 
 def require_sandbox() -> None:
@@ -130,7 +129,6 @@ class Sandboxed(AbstractContextManager["Sandboxed"]):
         self._limits = limits
         self._command = command[0]
         self._hold: Hold | None = None
-        self._peak_rss_bytes = 0
         uid = next(_uids) if os.getuid() == 0 else None
         if uid is not None and is_writable:
             _give(folder, uid)
@@ -211,11 +209,12 @@ class Sandboxed(AbstractContextManager["Sandboxed"]):
 
     def is_running(self) -> bool:
         """Whether it runs, and has time left; one that has none is ended here."""
-        if self._has_ended(os.WNOHANG):
+        if self._process.poll() is not None:
             return False
         if time.monotonic() - self._started_s > self._limits.seconds:
             self._process.kill()
-            return not self._has_ended()
+            self._process.wait()
+            return False
         return True
 
     def finish(self) -> Run:
@@ -234,26 +233,15 @@ class Sandboxed(AbstractContextManager["Sandboxed"]):
             seconds=seconds,
             output=self._streams[0].text,
             errors=self._streams[1].text,
-            peak_rss_bytes=self._peak_rss_bytes,
         )
 
     def close(self) -> None:
         """End it, with all that it has started."""
-        if not self._has_ended(os.WNOHANG):
-            self._process.kill()
-            self._has_ended()
+        self._process.kill()
+        self._process.wait()
         for stream in self._streams:
             stream.join()
         self._open_gate(with_byte=False)
-
-    def _has_ended(self, options: int = 0) -> bool:
-        """Wait for the end, or just look; what was used is told once only, by wait4."""
-        if self._process.returncode is None:
-            pid, status, usage = os.wait4(self._process.pid, options)
-            if pid:
-                self._process.returncode = os.waitstatus_to_exitcode(status)
-                self._peak_rss_bytes = usage.ru_maxrss * 1024
-        return self._process.returncode is not None
 
     def _find_program(self, told: int, info: int) -> int:
         """Return the number of the process that waits at the gate, once it does."""
