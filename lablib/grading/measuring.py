@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -70,6 +71,26 @@ def measure(
             tracers[0].stop()
             trace = tracers[0].trace
     return Measurement(terms, run, trace, untraced, at_exit, mappings)
+
+
+def watch_from_afar(folder: Path, command: Sequence[str], limits: Limits) -> tuple[Run, list[int]]:
+    """Run a command in the sandbox with no tracer on it; return how it ended, and its peaks.
+
+    The peaks are its largest resident set so far in bytes (VmHWM of /proc/PID/status), taken while
+    it stood in the middle of its work: after its first output and whenever there was half as much
+    again. Raises `GradingError`.
+    """
+    peaks: list[int] = []
+
+    def look() -> None:
+        with contextlib.suppress(OSError, StopIteration, ValueError):
+            text = Path(f"/proc/{program.pid}/status").read_text()
+            line = next(line for line in text.splitlines() if line.startswith("VmHWM:"))
+            peaks.append(int(line.split()[1]) * 1024)
+
+    with Sandboxed(folder, command, limits, look=look) as program:
+        program.release()
+        return program.finish(), peaks
 
 
 def start_tracer() -> str:

@@ -37,6 +37,9 @@ _CHUNK_BYTES = 1 << 16
 _PIPE_BYTES = 4096
 _LOOK_AGAIN = 1.5
 
+_OVERWRITE_FREED = ("MALLOC_PERTURB_", "165")
+"""Has glibc overwrite what is freed: who reads it afterwards prints something else."""
+
 # Users of no account, above those that distributions and container engines hand out.
 _FIRST_UID = 0x70000000
 _uids = itertools.count(_FIRST_UID + (os.getpid() << 8) % 0x0FFFFFFF)
@@ -57,7 +60,7 @@ class Limits:
     run.
     """
 
-    seconds: float = 10.0
+    seconds: float = 5.0
     memory_bytes: int | None = 256 << 20
     processes: int = 64
     file_bytes: int = 16 << 20
@@ -325,7 +328,7 @@ def _wrap(folder: Path, uid: int | None, is_writable: bool, info_end: int) -> li
         *("--unshare-cgroup-try", "--die-with-parent", "--new-session", "--cap-drop", "ALL"),
         *(["--unshare-user"] if uid is None else may_change_user),
         *("--clearenv", "--setenv", "PATH", "/usr/bin:/bin", "--setenv", "LC_ALL", "C.UTF-8"),
-        *("--setenv", "HOME", FOLDER, "--info-fd", str(info_end)),
+        *("--setenv", "HOME", FOLDER, "--setenv", *_OVERWRITE_FREED, "--info-fd", str(info_end)),
         *system,
         *("--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp"),
         *("--bind" if is_writable else "--ro-bind", str(folder), FOLDER),

@@ -13,6 +13,11 @@ from lablib.records.comparison import (
     StackDifference,
 )
 from lablib.records.frames import Frame
+from lablib.records.grading import (
+    FINDING_STATES,
+    Finding,
+    GradeReport,
+)
 from lablib.records.heap import (
     USAGE_KINDS,
     HeapSnapshot,
@@ -70,6 +75,7 @@ __all__ = [
     "COMPARISON_KINDS",
     "EXCLUSIVE",
     "FILE_OR_SHARED",
+    "FINDING_STATES",
     "MEMORY_CALLS",
     "PRESENT",
     "SEGMENT_KINDS",
@@ -82,8 +88,10 @@ __all__ = [
     "Capability",
     "Chunk",
     "Comparison",
+    "Finding",
     "FixVerdict",
     "Frame",
+    "GradeReport",
     "HeapMap",
     "HeapSnapshot",
     "HeapTrace",

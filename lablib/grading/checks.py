@@ -1,0 +1,260 @@
+"""The checks that a lab may ask for: each takes the evidence, and says what it found.
+
+    builds              the program compiles, at -O0 and at -O2
+    same_output         it prints what the program as handed out prints, over N, 2N and 4N terms
+    flat_heap           live bytes are the same after 2N and 4N terms, and never pile up between
+    flat_kernel         so is what the kernel counts (`what`), as the program is about to end
+    flat_unwatched      and so it is in a run that no tracer looks at
+    no_memory_errors    AddressSanitizer finds no error
+    unchanged           the program is the one that was handed out
+    questions           the answers, each for its own points
+
+A check that can't be made here is unchecked: it never passes for want of a look.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+from lablib.analysis import name_site
+from lablib.comparison.stacks import measure_costs
+from lablib.grading.building import LEVELS, SANITIZED
+from lablib.grading.evidence import Evidence
+from lablib.grading.labs import Check
+from lablib.grading.measuring import Measurement
+from lablib.grading.sandbox import Run
+from lablib.records import Finding, StackCost
+from lablib.wording import count_of, make_printable
+
+MAX_PILE_SHARE = 0.25
+"""How much of what a call stack allocates it may hold at one time, to give back at the end."""
+
+_KERNEL_WORDS = {
+    "rss_anon_bytes": ("bytes of anonymous memory", 128 << 10),
+    "vm_size_bytes": ("bytes of address space", 256 << 10),
+    "open_files": ("open files", 0),
+    "threads": ("threads", 0),
+    "mappings": ("mappings", 2),
+}
+"""What the kernel counts -> its words, and how much more of it 2N further terms may leave."""
+
+_ASAN_ERROR = re.compile(r"AddressSanitizer: (?:attempting )?([\w-]+)|runtime error: (.+)")
+_ASAN_FRAME = re.compile(r"^\s*#\d+ \S+ in (\S+) (\S+?):(\d+)", re.MULTILINE)
+_MAX_LINE = 60
+
+
+class Failed(Exception):
+    """What a check found wrong, as a sentence."""
+
+
+class NotChecked(Exception):
+    """Why a check could not be made, as a sentence."""
+
+
+def run_check(check: Check, evidence: Evidence) -> Finding:
+    """Return what one check found."""
+    try:
+        sentence = CHECKS[check.kind](evidence, check)
+        return Finding(check.kind, "passed", sentence, check.points, check.points)
+    except Failed as found:
+        return Finding(check.kind, "failed", str(found), 0, check.points)
+    except NotChecked as reason:
+        return Finding(check.kind, "unchecked", f"Not checked: {reason}", 0, check.points)
+
+
+def check_builds(evidence: Evidence, check: Check) -> str:
+    """It compiles."""
+    for level in LEVELS:
+        _require_build(evidence, level)
+    return f"It builds at {' and at '.join(LEVELS)}."
+
+
+def check_same_output(evidence: Evidence, check: Check) -> str:
+    """It does the same work, as far as its output tells."""
+    terms = evidence.lab.terms
+    for level in LEVELS:
+        for count in (terms, 2 * terms, 4 * terms):
+            _compare_output(
+                _measure(evidence, level, count).run, evidence.expect_output(count), level, count
+            )
+    return f"It prints the same as before, over {terms:,}, {2 * terms:,} and {4 * terms:,} terms."
+
+
+def check_flat_heap(evidence: Evidence, check: Check) -> str:
+    """Nothing is kept of the terms, by any call stack; N terms are for warming up."""
+    terms = evidence.lab.terms
+    blocks = 0
+    for level in LEVELS:
+        twice, four_times = (_measure(evidence, level, n * terms) for n in (2, 4))
+        if twice.trace is None or four_times.trace is None:
+            raise NotChecked(f"the tracer could not look: {twice.untraced or four_times.untraced}.")
+        if not (twice.trace.is_complete and four_times.trace.is_complete):
+            raise NotChecked("the tracer has missed events.")
+        costs = measure_costs(twice.trace, four_times.trace).values()
+        blocks = sum(cost.allocated_blocks for cost in costs)
+        worst = max(costs, key=lambda cost: cost.kept_bytes, default=None)
+        if worst is not None and worst.kept_bytes > check.parameters.get("tolerance_bytes", 0):
+            raise Failed(_describe_leak(worst, 2 * terms, level))
+        for cost in costs:
+            if _is_piled_up(cost, 2 * terms):
+                raise Failed(
+                    f"At {level} {name_site(cost.usage)} gives back what it took only at the very "
+                    f"end: {cost.peak_bytes:,} bytes were held at one time."
+                )
+    return (
+        f"Nothing is kept: {2 * terms:,} more terms allocate {count_of(blocks, 'block')}, "
+        "and all are given back."
+    )
+
+
+def check_flat_kernel(evidence: Evidence, check: Check) -> str:
+    """What the kernel counts does not grow with the terms."""
+    terms, what = evidence.lab.terms, check.parameters["what"]
+    words, tolerance = _KERNEL_WORDS[what]
+    tolerance = check.parameters.get("tolerance", tolerance)
+    for level in LEVELS:
+        before, after = (_count(_measure(evidence, level, n * terms), what) for n in (2, 4))
+        if after - before > tolerance:
+            raise Failed(
+                f"At {level} it has {after:,} {words} at the end of {4 * terms:,} terms, and had "
+                f"{before:,} at the end of {2 * terms:,}: {(after - before) / 2 / terms:,.2f} more "
+                "with each term."
+            )
+    return f"The kernel counts as many {words} after {4 * terms:,} terms as after {2 * terms:,}."
+
+
+def check_flat_unwatched(evidence: Evidence, check: Check) -> str:
+    """It does the same when nobody looks."""
+    terms = check.parameters["terms"]
+    allowed = check.parameters.get("tolerance_bytes", 4 << 20)
+    run, peaks = evidence.watch_from_afar(LEVELS[-1], terms)
+    _compare_output(run, evidence.expect_output(terms), LEVELS[-1], terms)
+    if len(peaks) < 2:
+        raise NotChecked("it prints too little to be looked at in the middle of its work.")
+    if peaks[-1] - peaks[0] > allowed:
+        raise Failed(
+            f"Over {terms:,} terms without a tracer it grew from {peaks[0]:,} to {peaks[-1]:,} "
+            "resident bytes: what it holds grows with its work."
+        )
+    return f"Over {terms:,} terms without a tracer it did not grow either."
+
+
+def check_no_memory_errors(evidence: Evidence, check: Check) -> str:
+    """AddressSanitizer and UBSan find nothing."""
+    _require_build(evidence, SANITIZED)
+    run = evidence.run_sanitized(evidence.lab.terms)
+    error = _ASAN_ERROR.search(run.errors)
+    if error:
+        frames = _ASAN_FRAME.findall(run.errors)
+        own = [frame for frame in frames if frame[1].endswith(evidence.lab.source)]
+        where = f" in {own[0][0]} ({evidence.lab.source}:{own[0][2]})" if own else ""
+        raise Failed(f"AddressSanitizer: {error[1] or error[2]}{where}.")
+    if run.exit_code != 0 or run.ended_by != "itself":
+        raise Failed(f"Under AddressSanitizer it {_describe_end(run)}.")
+    return "AddressSanitizer finds no error."
+
+
+def check_unchanged(evidence: Evidence, check: Check) -> str:
+    """Nothing was changed, comments and all."""
+    handed_out = (evidence.lab.folder / evidence.lab.source).read_bytes().decode(errors="replace")
+    submitted = evidence.submission.source.decode(errors="replace")
+    before, after = handed_out.split(), submitted.split()
+    if before != after:
+        lines = zip(handed_out.splitlines(), submitted.splitlines(), strict=False)
+        number = next((n for n, (a, b) in enumerate(lines, 1) if a.split() != b.split()), 0)
+        where = f" (line {number} is the first)" if number else ""
+        raise Failed(f"The program was changed{where}: there is nothing in it to mend.")
+    return "The program is as it was handed out."
+
+
+CHECKS: dict[str, Callable[[Evidence, Check], str]] = {
+    "builds": check_builds,
+    "same_output": check_same_output,
+    "flat_heap": check_flat_heap,
+    "flat_kernel": check_flat_kernel,
+    "flat_unwatched": check_flat_unwatched,
+    "no_memory_errors": check_no_memory_errors,
+    "unchanged": check_unchanged,
+}
+"""Each kind of check, but for the questions: these are in answers.py."""
+
+
+def _require_build(evidence: Evidence, level: str) -> None:
+    built = evidence.build(level)
+    if not built.is_built:
+        raise Failed(f"It does not build at {level}: {make_printable(built.complaint)}.")
+
+
+def _measure(evidence: Evidence, level: str, terms: int) -> Measurement:
+    _require_build(evidence, level)
+    measurement = evidence.measure(level, terms)
+    run = measurement.run
+    if run.exit_code != 0 or run.ended_by != "itself":
+        raise Failed(f"At {level}, over {terms:,} terms, it {_describe_end(run)}.")
+    return measurement
+
+
+def _count(measurement: Measurement, what: str) -> int:
+    at_exit = measurement.at_exit
+    value = measurement.mappings if what == "mappings" else getattr(at_exit, what, None)
+    if value is None:
+        raise NotChecked("the program's end could not be looked at.")
+    return int(value)
+
+
+def _compare_output(run: Run, expected: str, level: str, terms: int) -> None:
+    if run.exit_code != 0 or run.ended_by != "itself":
+        raise Failed(f"At {level}, over {terms:,} terms, it {_describe_end(run)}.")
+    if run.output == expected:
+        return
+    wanted, got = expected.splitlines(), run.output.splitlines()
+    number = next(_find_differences(wanted, got), min(len(wanted), len(got)))
+    shown = [_quote(lines[number]) if number < len(lines) else "nothing" for lines in (wanted, got)]
+    raise Failed(
+        f"Not the same work at {level}, over {terms:,} terms: line {number + 1} of the output was "
+        f"{shown[0]}, and is {shown[1]}."
+    )
+
+
+def _find_differences(wanted: list[str], got: list[str]) -> Iterator[int]:
+    for number, (one, other) in enumerate(zip(wanted, got, strict=False)):
+        if one != other:
+            yield number
+
+
+def _describe_leak(cost: StackCost, terms: int, level: str) -> str:
+    each = cost.kept_bytes / terms
+    amount = f"{each:,.0f}" if each == int(each) else f"{each:,.2f}"
+    return (
+        f"Still {amount} bytes a term from {name_site(cost.usage)} at {level}: "
+        f"{count_of(cost.kept_blocks, 'block')} of {cost.allocated_blocks:,} are never given back."
+    )
+
+
+def _is_piled_up(cost: StackCost, terms: int) -> bool:
+    """Whether much of what it allocated was held together, though none of it is kept."""
+    allocated = cost.usage.allocated_bytes
+    grew_with_terms = cost.allocated_blocks >= terms / 2
+    return grew_with_terms and cost.peak_bytes > max(MAX_PILE_SHARE * allocated, 64 << 10)
+
+
+def _describe_end(run: Run) -> str:
+    if run.ended_by == "time":
+        return f"still ran after {run.seconds:.0f} s, and was ended"
+    if run.ended_by == "output":
+        return "printed without end, and was ended"
+    said = run.errors.strip().splitlines()
+    saying = f', and said "{_shorten(said[-1])}"' if said else ""
+    if run.exit_code < 0:
+        return f"was ended by signal {-run.exit_code}{saying}"
+    return f"ended with exit code {run.exit_code}{saying}"
+
+
+def _quote(line: str) -> str:
+    return f'"{_shorten(line)}"'
+
+
+def _shorten(line: str) -> str:
+    text = make_printable(line)
+    return text if len(text) <= _MAX_LINE else text[: _MAX_LINE - 3] + "..."

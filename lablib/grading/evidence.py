@@ -1,0 +1,98 @@
+"""What a submission does, found out as it is asked for, and only once."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+
+from lablib.errors import GradingError
+from lablib.grading.building import LEVELS, SANITIZED, Build, build
+from lablib.grading.labs import Lab
+from lablib.grading.measuring import Measurement, measure, start_tracer, watch_from_afar
+from lablib.grading.sandbox import Limits, Run, Sandboxed
+from lablib.grading.submissions import Submission, lay_out
+
+SANITIZER_MEMORY_MB = 512
+"""A program under AddressSanitizer reserves terabytes: the sanitizer itself holds it to this."""
+
+
+class Evidence(AbstractContextManager["Evidence"]):
+    """A submission and the lab's own program, built and run in folders of their own as needed."""
+
+    def __init__(self, lab: Lab, submission: Submission, limits: Limits) -> None:
+        """Prepare to look at `submission`; nothing is built or run yet."""
+        self.lab = lab
+        self.submission = submission
+        self.limits = limits
+        self._folders = ExitStack()
+        self._submitted = self._lay_out(submission.source)
+        self._handed_out = self._lay_out((lab.folder / lab.source).read_bytes())
+        self.untraced = start_tracer()
+        self._builds: dict[tuple[Path, str], Build] = {}
+        self._outputs: dict[int, str] = {}
+        self._measurements: dict[tuple[str, int], Measurement] = {}
+
+    def __exit__(self, *_: object) -> None:
+        """Remove the folders."""
+        self._folders.close()
+
+    def build(self, level: str) -> Build:
+        """Return the submission, built at one of `LEVELS` or `SANITIZED`."""
+        return self._build(self._submitted, level)
+
+    def measure(self, level: str, terms: int) -> Measurement:
+        """Return what was seen of the submission's run over so many terms."""
+        key = level, terms
+        if key not in self._measurements:
+            command = self._command(self.build(level), terms)
+            self._measurements[key] = measure(
+                self._submitted, command, terms, self.limits, is_traced=not self.untraced
+            )
+        return self._measurements[key]
+
+    def watch_from_afar(self, level: str, terms: int) -> tuple[Run, list[int]]:
+        """Return a run over so many terms that nobody traced, and its largest sizes meanwhile."""
+        command = self._command(self.build(level), terms)
+        return watch_from_afar(self._submitted, command, self.limits)
+
+    def run_sanitized(self, terms: int) -> Run:
+        """Return a run of the submission under AddressSanitizer; its leaks are others' business."""
+        options = f"detect_leaks=0:hard_rss_limit_mb={SANITIZER_MEMORY_MB}:abort_on_error=0"
+        limits = Limits(seconds=self.limits.seconds, memory_bytes=None)
+        command = ["/usr/bin/env", f"ASAN_OPTIONS={options}"]
+        command += self._command(self.build(SANITIZED), terms)
+        return _run(self._submitted, command, limits)
+
+    def expect_output(self, terms: int) -> str:
+        """Return what the program as it was handed out prints; raises `GradingError`."""
+        if terms not in self._outputs:
+            self._outputs[terms] = self._run_handed_out(terms)
+        return self._outputs[terms]
+
+    def _run_handed_out(self, terms: int) -> str:
+        handed_out = self._build(self._handed_out, LEVELS[-1])
+        run = _run(self._handed_out, self._command(handed_out, terms), self.limits)
+        if run.exit_code != 0 or run.ended_by != "itself":
+            raise GradingError(f"the lab's own program does not run here: {run.errors.strip()}")
+        return run.output
+
+    def _build(self, folder: Path, level: str) -> Build:
+        key = folder, level
+        if key not in self._builds:
+            self._builds[key] = build(folder, self.lab.source, level)
+        return self._builds[key]
+
+    def _command(self, built: Build, terms: int) -> list[str]:
+        return [built.path, *self.lab.options, "--terms", str(terms)]
+
+    def _lay_out(self, source: bytes) -> Path:
+        folder = Path(self._folders.enter_context(tempfile.TemporaryDirectory(prefix="lab-check-")))
+        lay_out(self.lab, source, folder)
+        return folder
+
+
+def _run(folder: Path, command: list[str], limits: Limits) -> Run:
+    with Sandboxed(folder, command, limits) as program:
+        program.release()
+        return program.finish()

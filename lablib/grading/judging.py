@@ -1,0 +1,49 @@
+"""Judge a submission of a lab: look at it, check by check, and say what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from lablib.grading.answers import check_answers
+from lablib.grading.checks import run_check
+from lablib.grading.evidence import Evidence
+from lablib.grading.labs import Check, Lab
+from lablib.grading.sandbox import Limits, require_sandbox
+from lablib.grading.submissions import read_submission
+from lablib.records import Finding, GradeReport
+
+
+def judge_submission(
+    lab: Lab,
+    folder: Path,
+    student: str = "",
+    on_check: Callable[[str], object] = lambda name: None,
+) -> GradeReport:
+    """Return what the submission in `folder` does, and the points for it.
+
+    The checks are made in their order, up to the first that fails: a program that does other work,
+    or writes where it must not, has no points for what else it does.
+
+    `on_check` is told the name of each check before it is made. Raises `GradingError` where there
+    is no submission, and it and `ToolMissingError` where none can be run safely.
+    """
+    require_sandbox()
+    submission = read_submission(lab, folder)
+    findings: list[Finding] = []
+    with Evidence(lab, submission, Limits()) as evidence:
+        for check in lab.checks:
+            failed = next((each for each in findings if each.state == "failed"), None)
+            if failed:
+                findings.append(_skip(check, failed))
+                continue
+            on_check(check.kind)
+            findings.append(run_check(check, evidence))
+        on_check("questions")
+        findings += check_answers(evidence)
+    return GradeReport(lab.name, student, tuple(findings))
+
+
+def _skip(check: Check, failed: Finding) -> Finding:
+    reason = f"Not checked: first mend what {failed.check} found."
+    return Finding(check.kind, "unchecked", reason, 0, check.points)

@@ -1,0 +1,108 @@
+"""The labs as they lie in labs/: what each asks for, and how it is judged, from its lab.json."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lablib.errors import GradingError
+
+LABS_DIR = Path(__file__).resolve().parents[2] / "labs"
+ANSWERS = "answers.json"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing to judge, by its `kind` (a name in checks.py), and the points for it.
+
+    `parameters` are the kind's own.
+    """
+
+    kind: str
+    points: float
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question that the learner answers in answers.json.
+
+    With `choices` the answer is the letter of one of them; else a number, which may be off by the
+    share `tolerance`. `expected` is the letter, the number, or the name of a measured quantity.
+    `feedback` is for each wrong choice, or under "wrong" for a number.
+    """
+
+    name: str
+    text: str
+    points: float
+    expected: str | float
+    choices: Mapping[str, str]
+    feedback: Mapping[str, str]
+    tolerance: float = 0.0
+
+
+@dataclass(frozen=True)
+class Lab:
+    """One graded lab: its folder, its program, and how a submission of it is judged.
+
+    `terms` is the N of runs over N, 2N and 4N. `options` go to the program before `--terms`.
+    `hints` are up to three for a check, by its kind: a submission gets the next one each time.
+    """
+
+    name: str
+    title: str
+    minutes: int
+    folder: Path
+    source: str
+    terms: int
+    options: tuple[str, ...]
+    checks: tuple[Check, ...]
+    questions: tuple[Question, ...]
+    hints: Mapping[str, tuple[str, ...]]
+
+
+def list_labs(folder: Path = LABS_DIR) -> list[str]:
+    """Return the names of all labs, in the order in which they are done."""
+    found = [(json.loads(path.read_text())["number"], path) for path in folder.glob("*/lab.json")]
+    return [path.parent.name for _, path in sorted(found)]
+
+
+def load_lab(name: str, folder: Path = LABS_DIR) -> Lab:
+    """Return a lab by its name; raises `GradingError` where there is none like it."""
+    path = folder / name / "lab.json"
+    if "/" in name or not path.is_file():
+        raise GradingError(
+            f"there is no lab called {name}", f"choose from: {', '.join(list_labs(folder))}"
+        )
+    data = json.loads(path.read_text())
+    return Lab(
+        name=name,
+        title=data["title"],
+        minutes=data["minutes"],
+        folder=path.parent,
+        source=data.get("source", f"{name}.c"),
+        terms=data["terms"],
+        options=tuple(data.get("options", ("--rate", "0"))),
+        checks=tuple(_make_check(dict(check)) for check in data["checks"]),
+        questions=tuple(_make_question(dict(question)) for question in data.get("questions", ())),
+        hints={kind: tuple(texts) for kind, texts in data.get("hints", {}).items()},
+    )
+
+
+def _make_check(data: dict[str, Any]) -> Check:
+    return Check(data.pop("check"), data.pop("points"), data)
+
+
+def _make_question(data: dict[str, Any]) -> Question:
+    return Question(
+        name=data["name"],
+        text=data["text"],
+        points=data["points"],
+        expected=data["expected"],
+        choices=data.get("choices", {}),
+        feedback=data.get("feedback", {}),
+        tolerance=data.get("tolerance", 0.0),
+    )

@@ -1,0 +1,59 @@
+"""What a submission was found to do, and the points for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+FINDING_STATES = ("passed", "failed", "unchecked")
+"""What can come of one check; what could not be looked at here is unchecked, never passed."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check of a submission found.
+
+    `check` is its name, `state` one of `FINDING_STATES`, and `sentence` the diagnosis: what was
+    seen, with function and line where they are known, or why nothing could be seen. `points` are
+    0 unless it passed.
+    """
+
+    check: str
+    state: str
+    sentence: str
+    points: float
+    possible: float
+
+
+@dataclass(frozen=True)
+class GradeReport:
+    """A submission, judged: its findings in the order of the lab's checks, and a hint.
+
+    `student` is "" where nobody was named. `hint` is for the first finding that failed, "" where
+    none did.
+    """
+
+    lab: str
+    student: str
+    findings: tuple[Finding, ...]
+    hint: str = ""
+
+    @property
+    def points(self) -> float:
+        """Points for what passed."""
+        return sum(finding.points for finding in self.findings)
+
+    @property
+    def possible(self) -> float:
+        """Points that could be had, the unchecked ones too."""
+        return sum(finding.possible for finding in self.findings)
+
+    @property
+    def unchecked(self) -> float:
+        """Points that nobody could give or refuse here."""
+        return sum(each.possible for each in self.findings if each.state == "unchecked")
+
+    @property
+    def has_passed(self) -> bool:
+        """Whether nothing failed, and something was looked at."""
+        states = {finding.state for finding in self.findings}
+        return "failed" not in states and "passed" in states
