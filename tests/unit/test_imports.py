@@ -35,7 +35,7 @@ RANKS = {
     ),
     **dict.fromkeys(["panels", "doctor", "demo", "jupyter", "cleanup", "watching", "grading"], 5),
     **dict.fromkeys(["cli_trace", "teaching"], 6),
-    "cli_compare": 7,
+    **dict.fromkeys(["cli_compare", "cli_check"], 7),
     "cli": 8,
     "__main__": 9,
 }
