@@ -45,5 +45,5 @@ def judge_submission(
 
 
 def _skip(check: Check, failed: Finding) -> Finding:
-    reason = f"Not checked: first mend what {failed.check} found."
-    return Finding(check.kind, "unchecked", reason, 0, check.points)
+    reason = f"Not looked at: first mend what {failed.check.replace('_', ' ')} found."
+    return Finding(check.kind, "skipped", reason, 0, check.points)

@@ -11,7 +11,12 @@ from rich.text import Text
 from lablib.grading.labs import Lab
 from lablib.records import Finding, GradeReport
 
-_MARKS = {"passed": ("✓", "green"), "failed": ("✗", "bold red"), "unchecked": ("–", "yellow")}
+_MARKS = {
+    "passed": ("✓", "green"),
+    "failed": ("✗", "bold red"),
+    "skipped": (" ", "dim"),
+    "unchecked": ("?", "yellow"),
+}
 
 
 def describe_report(report: GradeReport) -> dict[str, Any]:

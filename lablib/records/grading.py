@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-FINDING_STATES = ("passed", "failed", "unchecked")
-"""What can come of one check; what could not be looked at here is unchecked, never passed."""
+FINDING_STATES = ("passed", "failed", "skipped", "unchecked")
+"""What can come of one check.
+
+It is skipped where one before it failed. What this machine can't look at is unchecked, never passed.
+"""
 
 
 @dataclass(frozen=True)
@@ -13,7 +16,7 @@ class Finding:
     """What one check of a submission found.
 
     `check` is its name, `state` one of `FINDING_STATES`, and `sentence` the diagnosis: what was
-    seen, with function and line where they are known, or why nothing could be seen. `points` are
+    seen, with function and line where they are known, or why nothing was looked at. `points` are
     0 unless it passed.
     """
 
