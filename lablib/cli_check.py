@@ -24,8 +24,9 @@ from lablib.cli_trace import json_option, print_json
     help="The folder of what is handed in (default: the lab's own).",
 )
 @click.option("--student", default="", help="Whose it is, for the report.")
+@click.option("--hint", type=click.IntRange(1, 3), help="Add a hint; a higher number says more.")
 @json_option
-def check(lab: str, submission: Path | None, student: str, as_json: bool) -> None:
+def check(lab: str, submission: Path | None, student: str, hint: int | None, as_json: bool) -> None:
     """Judge a program by what it does, and say what was found.
 
     It is built afresh and run in a sandbox: without network, without your files, within limits.
@@ -43,6 +44,7 @@ def check(lab: str, submission: Path | None, student: str, as_json: bool) -> Non
             chosen,
             submission or chosen.folder,
             student,
+            hint or 0,
             on_check=lambda name: status.update(f"checking: {name.replace('_', ' ')} ..."),
         )
     if as_json:

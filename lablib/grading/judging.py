@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lablib.grading.answers import check_answers
@@ -18,6 +18,7 @@ def judge_submission(
     lab: Lab,
     folder: Path,
     student: str = "",
+    hint: int = 0,
     on_check: Callable[[str], object] = lambda name: None,
 ) -> GradeReport:
     """Return what the submission in `folder` does, and the points for it.
@@ -25,6 +26,7 @@ def judge_submission(
     The checks are made in their order, up to the first that fails: a program that does other work,
     or writes where it must not, has no points for what else it does.
 
+    With `hint`, 1 to 3, the report has a hint for what failed first, the more telling the higher.
     `on_check` is told the name of each check before it is made. Raises `GradingError` where there
     is no submission, and it and `ToolMissingError` where none can be run safely.
     """
@@ -41,7 +43,13 @@ def judge_submission(
             findings.append(run_check(check, evidence))
         on_check("questions")
         findings += check_answers(evidence)
-    return GradeReport(lab.name, student, tuple(findings))
+    return GradeReport(lab.name, student, tuple(findings), _choose_hint(lab, findings, hint))
+
+
+def _choose_hint(lab: Lab, findings: Sequence[Finding], level: int) -> str:
+    failed = next((finding.check for finding in findings if finding.state == "failed"), "")
+    hints = lab.hints.get(failed, ())
+    return hints[min(level, len(hints)) - 1] if level and hints else ""
 
 
 def _skip(check: Check, failed: Finding) -> Finding:

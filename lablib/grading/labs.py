@@ -49,7 +49,7 @@ class Lab:
     """One graded lab: its folder, its program, and how a submission of it is judged.
 
     `terms` is the N of runs over N, 2N and 4N. `options` go to the program before `--terms`.
-    `hints` are up to three for a check, by its kind: a submission gets the next one each time.
+    `hints` are three for a check, by its kind, each more telling than the one before.
     """
 
     name: str

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 FINDING_STATES = ("passed", "failed", "skipped", "unchecked")
 """What can come of one check.
 
-It is skipped where one before it failed. What this machine can't look at is unchecked, never passed.
+It is skipped where one before it failed. What this machine can't look at is unchecked: it never
+passes.
 """
 
 
