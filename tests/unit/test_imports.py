@@ -9,14 +9,26 @@ import lablib
 
 PACKAGE = Path(lablib.__file__).parent
 RANKS = {
-    **dict.fromkeys(["", "errors", "records", "ptrace"], 0),
-    **dict.fromkeys(["privilege", "release", "resources", "unwinding", "wording", "linking"], 1),
-    **dict.fromkeys(["engine", "holding", "elf_symbols", "encoding"], 2),
+    **dict.fromkeys(["", "errors", "records"], 0),
     **dict.fromkeys(
         [
+            "ptrace",
+            "privilege",
+            "release",
+            "resources",
+            "unwinding",
+            "wording",
+            "truth",
+            "demangling",
+        ],
+        1,
+    ),
+    **dict.fromkeys(["linking", "engine", "elf_symbols", "encoding"], 2),
+    **dict.fromkeys(
+        [
+            "holding",
             "apps",
             "chunks",
-            "containers",
             "system",
             "symbols",
             "analysis",
@@ -25,19 +37,18 @@ RANKS = {
             "tracing",
             "launcher",
             "proc",
-            "startup",
             "steering",
         ],
         3,
     ),
     **dict.fromkeys(
-        ["plots", "figures", "study", "report", "flame", "live", "windows", "comparison"], 4
+        ["containers", "startup", "plots", "figures", "report", "flame", "live", "windows"], 4
     ),
-    **dict.fromkeys(["panels", "doctor", "demo", "jupyter", "cleanup", "watching", "grading"], 5),
-    **dict.fromkeys(["cli_trace", "teaching"], 6),
-    **dict.fromkeys(["cli_compare", "cli_check"], 7),
-    "cli": 8,
-    "__main__": 9,
+    **dict.fromkeys(["study", "comparison", "panels", "cleanup", "watching"], 5),
+    **dict.fromkeys(["doctor", "demo", "jupyter", "grading", "cli_trace"], 6),
+    **dict.fromkeys(["teaching", "cli_compare", "cli_check"], 7),
+    **dict.fromkeys(["cli"], 8),
+    **dict.fromkeys(["__main__"], 9),
 }
 
 
