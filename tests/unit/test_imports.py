@@ -11,13 +11,12 @@ PACKAGE = Path(lablib.__file__).parent
 RANKS = {
     **dict.fromkeys(["", "errors", "records"], 0),
     **dict.fromkeys(["privilege", "release", "resources", "unwinding", "wording", "ptrace"], 1),
-    **dict.fromkeys(["engine", "linking", "elf_symbols", "encoding"], 2),
+    **dict.fromkeys(["engine", "linking", "elf_symbols", "encoding", "system"], 2),
     **dict.fromkeys(
         [
             "apps",
             "chunks",
             "containers",
-            "system",
             "symbols",
             "analysis",
             "recording",
