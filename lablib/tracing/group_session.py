@@ -58,6 +58,12 @@ def serve_group(connection: socket.socket, caller_uid: int, request: dict[str, A
     signal.signal(signal.SIGTERM, _end)
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)  # to tidy up also after the service
     caller_pid = read_peer_pid(connection)
+    if caller_pid == 0:
+        raise TracerError(
+            "you are in a container, and the tracer service outside of it: it can't tell which "
+            "processes are yours",
+            "run this on the machine itself",
+        )
     limit_bytes, swap_bytes = sizes["limit_bytes"], sizes.get("swap_bytes", 0)
     with (
         contextlib.closing(Target(caller_pid, 0)) as caller,
