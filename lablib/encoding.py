@@ -17,12 +17,15 @@ from typing import Any
 
 from lablib.records import (
     AddressSpace,
+    CgroupMemory,
     Frame,
     HeapMap,
     HeapSnapshot,
     HeapTrace,
     MemleakReport,
+    MemoryPressure,
     MemoryTrace,
+    PressureTrace,
     ProcessSizes,
     ResidentPages,
     Vma,
@@ -34,6 +37,7 @@ RECORDS: dict[str, type] = {
     for kind in (
         *(HeapTrace, HeapSnapshot, MemoryTrace, MemleakReport),
         *(ProcessSizes, AddressSpace, ResidentPages, HeapMap, VmstatSample),
+        *(CgroupMemory, MemoryPressure, PressureTrace),
     )
 }
 """What can be told apart in a file, by name; their fields hold other records by their types."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
-
-import psutil
 
 from lablib.records import ProcessResources
 
@@ -24,9 +23,10 @@ _SIZES = {
 def read_rss_bytes(pid: int) -> int | None:
     """Return the resident set of a process from /proc/PID/statm, None once it has ended."""
     try:
-        return int(psutil.Process(pid).memory_info().rss)
-    except psutil.Error:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except OSError:
         return None
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def read_resources(pid: int) -> ProcessResources | None:

@@ -22,7 +22,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lablib.errors import TracerError
+from lablib import errors
+from lablib.errors import LabError, TracerError
 
 RUN_DIR = Path("/run/memory-leak-lab")
 """Where the service keeps its socket and its log; made by the service, owned by root."""
@@ -111,6 +112,26 @@ FAULT_FLAGS = {"is_write": 1, "is_instruction": 2, "was_present": 4, "by_kernel"
 CALL_FIELDS = ("time_ns", "thread", "name", "address", "length_bytes", "result", "stack_id")
 """The words of `struct memory_call_key` and `struct memory_call` in memory_calls.bpf.c."""
 
+MAX_SWAP_BYTES = 256 << 20
+"""How much swap the lab makes at most, for all experiments together."""
+
+GROUP_LIMITS = {"limit_bytes": (8 << 20, 1 << 30), "swap_bytes": (0, MAX_SWAP_BYTES)}
+"""Lowest and highest of what a request for a capped cgroup may say."""
+
+RECLAIM_KINDS = ("memcg_reclaim", "direct_reclaim", "by_limit")
+RECLAIM_FIELDS = (
+    "count",
+    "ns",
+    "longest_ns",
+    "reclaimed_pages",
+    "written_pages",
+    "swapped_out_pages",
+)
+"""The totals of each kind of reclaim, in the order of the enums in pressure.bpf.c."""
+
+VICTIM_FIELDS = ("tgid", "time_ns", "vm_kib", "anon_kib", "file_kib", "shared_kib")
+"""The words of `struct victim` in pressure.bpf.c."""
+
 _LENGTHS = struct.Struct("!II")
 _TRACING_DIR = Path(__file__).parent
 
@@ -126,7 +147,8 @@ def service_fingerprint() -> str:
     """Return 12 hex digits that change whenever the tracer's code does (Python and C)."""
     digest = hashlib.sha256()
     package = _TRACING_DIR.parent
-    base = [package / "errors.py", *(package / "records").glob("*.py")]
+    base = [package / "errors.py", package / "resources.py"]
+    base += [*(package / "records").glob("*.py"), *(package / "system").glob("*.py")]
     tracing = [*_TRACING_DIR.glob("*.py"), *_TRACING_DIR.glob("programs/*.c")]
     for path in sorted(base + tracing):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
@@ -181,6 +203,21 @@ def read_numbers(
             raise TracerError(f"{name} must be a number from {lowest:,} to {highest:,}")
         given[name] = value
     return given
+
+
+def read_pid(request: Mapping[str, Any]) -> int:
+    """Return the process id that a request names; raises `TracerError` for one that can't be."""
+    pid = request.get("pid")
+    if type(pid) is not int or not 0 < pid < 1 << 31:
+        raise TracerError("the request names no valid process id")
+    return pid
+
+
+def describe_error(error: LabError) -> dict[str, str]:
+    """Return an error as a reply says it: `kind` is the name of its class."""
+    kind = type(error).__name__
+    kind = kind if hasattr(errors, kind) else "TracerError"
+    return {"kind": kind, "message": error.message, "fix": error.fix}
 
 
 def _receive_exactly(connection: socket.socket, size: int, may_end: bool = False) -> bytes:

@@ -9,35 +9,15 @@ import lablib
 
 PACKAGE = Path(lablib.__file__).parent
 RANKS = {
-    **dict.fromkeys(["", "errors", "records"], 0),
-    **dict.fromkeys(["privilege", "release", "resources", "unwinding", "wording", "ptrace"], 1),
-    **dict.fromkeys(["demangling", "sysv", "truth"], 1),
-    **dict.fromkeys(["engine", "linking", "elf_symbols", "encoding"], 2),
-    **dict.fromkeys(
-        [
-            "apps",
-            "chunks",
-            "containers",
-            "system",
-            "symbols",
-            "analysis",
-            "recording",
-            "tracing",
-            "launcher",
-            "proc",
-            "startup",
-            "steering",
-        ],
-        3,
-    ),
-    **dict.fromkeys(
-        ["plots", "figures", "study", "report", "flame", "live", "windows", "variants"], 4
-    ),
-    **dict.fromkeys(["variants", "catalogue"], 4),
-    **dict.fromkeys(["panels", "doctor", "demo", "jupyter", "cleanup", "watching"], 5),
-    **dict.fromkeys(["cli_trace", "teaching"], 6),
-    "cli": 7,
-    "__main__": 8,
+    **dict.fromkeys(['', 'errors', 'records'], 0),
+    **dict.fromkeys(['privilege', 'release', 'resources', 'unwinding', 'wording', 'ptrace', 'demangling', 'sysv', 'truth'], 1),
+    **dict.fromkeys(['engine', 'linking', 'elf_symbols', 'encoding', 'system'], 2),
+    **dict.fromkeys(['apps', 'chunks', 'containers', 'symbols', 'analysis', 'recording', 'tracing', 'launcher', 'proc', 'startup', 'steering'], 3),
+    **dict.fromkeys(['plots', 'figures', 'study', 'report', 'flame', 'live', 'windows', 'variants', 'catalogue'], 4),
+    **dict.fromkeys(['panels', 'doctor', 'demo', 'jupyter', 'cleanup', 'watching'], 5),
+    **dict.fromkeys(['cli_trace', 'teaching'], 6),
+    **dict.fromkeys(['cli'], 7),
+    **dict.fromkeys(['__main__'], 8),
 }
 
 
