@@ -1,7 +1,9 @@
 """The verdict on a machine's memory: is free memory falling for the page cache's sake, or for good?
 
 Free memory alone says nothing: the kernel fills it with copies of files, and takes that memory back
-as soon as a program needs it. What counts is what is available.
+as soon as a program needs it. What counts is what is available. A cache that grows must not hide a
+leak beside it, so it is also asked whether memory goes on to leave both, what is free and what is
+cached.
 """
 
 from __future__ import annotations
@@ -32,21 +34,20 @@ def judge_machine(samples: Sequence[VmstatSample]) -> MachineVerdict:
     if not samples:
         return _make_verdict("undecided", "No sample was taken, so there is no evidence.", (), ())
     is_estimated = any(sample.available_bytes is None for sample in samples)
+    unused = [sample.free_bytes + _cached(sample) - sample.swapped_bytes for sample in samples]
     left = [
-        (
-            sample.free_bytes + sample.buffer_bytes + sample.cache_bytes
-            if is_estimated or sample.available_bytes is None
-            else sample.available_bytes
-        )
-        - sample.swapped_bytes
-        for sample in samples
+        bytes_unused
+        if is_estimated or sample.available_bytes is None
+        else sample.available_bytes - sample.swapped_bytes
+        for sample, bytes_unused in zip(samples, unused, strict=True)
     ]
     times_s = [sample.elapsed_s for sample in samples]
     slope, error = estimate_slope(times_s, left)
     free = samples[-1].free_bytes - samples[0].free_bytes
     cache = _cached(samples[-1]) - _cached(samples[0])
     window_s = times_s[-1] - times_s[0]
-    kind, needed_s = _choose_kind(len(samples), window_s, free, cache, left, slope, error)
+    explained = 0 if _is_taken(times_s, unused) else cache
+    kind, needed_s = _choose_kind(len(samples), window_s, free, explained, left, slope, error)
     left_s = max(0.0, left[-1] / -slope) if kind == "shrinking" else None
     sentence = _describe(kind, samples, left, slope, error, needed_s)
     return _make_verdict(
@@ -56,6 +57,12 @@ def judge_machine(samples: Sequence[VmstatSample]) -> MachineVerdict:
 
 def _cached(sample: VmstatSample) -> int:
     return sample.cache_bytes + sample.buffer_bytes
+
+
+def _is_taken(times_s: Sequence[float], unused: Sequence[int]) -> bool:
+    """Return whether memory goes on to be used that was neither free nor cached before."""
+    slope, error = estimate_slope(times_s, unused)
+    return unused[0] - unused[-1] >= MIN_CHANGE_BYTES and -slope > error
 
 
 def _choose_kind(
