@@ -404,9 +404,9 @@ def test_vmstat_and_its_friends(file_mib):
     fall = read_result(VMSTAT, "By how much does the column `free` fall in these four lines?")
     if re.search("procps-ng 4.0.2", subprocess.check_output(["vmstat", "-V"], text=True)):
         assert fall == "0 MiB"
-        assert "The first vmstat has repeated its sizes." in text
+        assert "The first one has repeated its sizes." in text
     else:
-        assert "The first vmstat has read its sizes each time." in text
+        assert "The first one has read its sizes each time." in text
         assert float(fall.removesuffix(" MiB").replace(",", "")) > file_mib / 4
     columns = read_table(VMSTAT, "This machine now")
     assert list(columns)[:3] == ["free", "buff", "cache"]
@@ -493,3 +493,21 @@ def test_the_slow_leak_shows_in_its_process():
     assert 8 * 60 * (minutes - 0.1) <= leaked_kib <= 8 * 60 * (minutes + 0.1) + 512
     (pid,) = re.findall(r"process (\d+) leaks slowly", text)
     assert not psutil.pid_exists(int(pid))
+
+
+def test_vmstat_and_the_leaks_end_with_the_kernel_also_after_an_error_half_way():
+    notebook = nbformat.read(NOTEBOOKS / f"{VMSTAT}.ipynb", as_version=4)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    showing = [cell for cell in code if "panel.show()" in cell.source]
+    failing = nbformat.v4.new_code_cell(
+        "import psutil\nprint([each.pid for each in psutil.Process().children(True)])\n1 / 0"
+    )
+    notebook.cells = [*code[:2], *showing[:2], failing]
+    with pytest.raises(CellExecutionError, match="ZeroDivisionError"):
+        execute(notebook)
+    started = [int(pid) for pid in re.findall(r"\d+", failing.outputs[0].text)]
+    assert len(started) >= 4  # two leaks, and a vmstat for each panel
+    deadline = time.monotonic() + 10
+    while any(map(psutil.pid_exists, started)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not [pid for pid in started if psutil.pid_exists(pid)]
