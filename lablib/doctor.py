@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
-from pathlib import Path
 
 from rich.console import RenderableType
 from rich.table import Table

@@ -1,4 +1,6 @@
-"""Records of a process made by hand: what the tests of figures and panels draw."""
+"""Records of a process and a machine, made by hand: what the tests of figures and panels draw."""
+
+import dataclasses
 
 from lablib.records import (
     EXCLUSIVE,
@@ -13,6 +15,7 @@ from lablib.records import (
     ResidentPages,
     Segment,
     Vma,
+    VmstatSample,
 )
 
 PAGE = 4096
@@ -115,3 +118,23 @@ def make_faults():
     faults += [PageFault(HEAP + i * PAGE, False, False, False, True, 1, 1.5) for i in (12, 13)]
     faults.append(PageFault(HEAP + 2 * PAGE, True, False, True, False, 3, 2.0))
     return faults
+
+
+def make_vmstat(free_mib, interval_s=1.0, **changes):
+    """A sample a second with this much free memory; `changes` are lists of MiB by field's name."""
+    return [
+        VmstatSample(
+            elapsed_s=index * interval_s,
+            free_bytes=int(free * MIB),
+            **{
+                **dict.fromkeys(_OTHER_FIELDS, 0),
+                **{name: int(values[index] * MIB) for name, values in changes.items()},
+            },
+        )
+        for index, free in enumerate(free_mib)
+    ]
+
+
+_OTHER_FIELDS = {
+    field.name for field in dataclasses.fields(VmstatSample) if field.default is dataclasses.MISSING
+} - {"elapsed_s", "free_bytes"}

@@ -9,5 +9,14 @@ from lablib.panels.address_space import AddressSpacePanel
 from lablib.panels.controls import AppControls, Button, Slider
 from lablib.panels.heap_map import HeapMapPanel
 from lablib.panels.sizes import SizesPanel
+from lablib.panels.vmstat import MachinePanel
 
-__all__ = ["AddressSpacePanel", "AppControls", "Button", "HeapMapPanel", "SizesPanel", "Slider"]
+__all__ = [
+    "AddressSpacePanel",
+    "AppControls",
+    "Button",
+    "HeapMapPanel",
+    "MachinePanel",
+    "SizesPanel",
+    "Slider",
+]

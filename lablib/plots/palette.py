@@ -94,6 +94,21 @@ SIZE_STYLES = {
 }
 """The sizes of a process that are compared."""
 
+VMSTAT_STYLES = {
+    "free": LineStyle("free", BLUE, "-", "o"),
+    "buff": LineStyle("buff", ORANGE, "-", "s"),
+    "cache": LineStyle("cache", GREEN, "-", "^"),
+    "available": LineStyle("available", PURPLE, "-", "v"),
+    "swpd": LineStyle("swpd", BLACK, "-", "X"),
+    "si": LineStyle("si", BLACK, "-", "<"),
+    "so": LineStyle("so", BLACK, "-", ">"),
+    "bi": LineStyle("bi", SKY_BLUE, "-", "P"),
+    "bo": LineStyle("bo", SKY_BLUE, "-", "*"),
+    "RSS": LineStyle("RSS", VERMILLION, "-", "D"),
+}
+"""The columns of vmstat that tell about memory, and what is shown beside them, each in a strip of
+its own with its name."""
+
 TOUCH_STYLES = {
     "write": LineStyle("write", VERMILLION, "", "o"),
     "read": LineStyle("read", BLUE, "", "s"),

@@ -63,7 +63,11 @@ from lablib.records.system import (
 )
 from lablib.records.verdicts import (
     FixVerdict,
+    MachineVerdict,
+    ProcessEvidence,
     ProcessVerdict,
+    ResourceVerdict,
+    StackEvidence,
     StackVerdict,
 )
 
@@ -88,6 +92,7 @@ __all__ = [
     "HeapSnapshot",
     "HeapTrace",
     "HeapUse",
+    "MachineVerdict",
     "MemleakReport",
     "MemleakStack",
     "MemoryCall",
@@ -97,13 +102,16 @@ __all__ = [
     "PageFault",
     "PressureShare",
     "PressureTrace",
+    "ProcessEvidence",
     "ProcessResources",
     "ProcessSizes",
     "ProcessVerdict",
     "ReachabilityScan",
     "ReclaimTotals",
     "ResidentPages",
+    "ResourceVerdict",
     "Segment",
+    "StackEvidence",
     "StackGrowth",
     "StackReach",
     "StackUsage",

@@ -5,6 +5,7 @@ experiments.py  run under the tracer, or shown from a recording that says so
 tables.py       rows under headings
 places.py       which segment an object lies in, and what has changed
 heap_use.py     live bytes beside resident bytes, step by step
+machine.py      vmstat's columns, and how they have changed
 cards.py        what this machine can do
 lessons.py      the notebooks themselves
 """
@@ -13,17 +14,20 @@ from lablib.teaching.cards import show_examination
 from lablib.teaching.experiments import run_or_replay, trace_during
 from lablib.teaching.heap_use import follow_heap
 from lablib.teaching.lessons import show_lessons
+from lablib.teaching.machine import compare_columns, show_columns
 from lablib.teaching.places import compare_spaces, place_objects, show_changes, show_objects
 from lablib.teaching.predictions import predict
 from lablib.teaching.tables import show_table, show_vmas
 
 __all__ = [
+    "compare_columns",
     "compare_spaces",
     "follow_heap",
     "place_objects",
     "predict",
     "run_or_replay",
     "show_changes",
+    "show_columns",
     "show_examination",
     "show_lessons",
     "show_objects",

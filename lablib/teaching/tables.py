@@ -90,4 +90,4 @@ def _word(value: str | int) -> str:
 
 
 def _is_number(value: str | int) -> bool:
-    return isinstance(value, int) or value[:1].isdigit()
+    return isinstance(value, int) or value.lstrip("+-")[:1].isdigit()

@@ -9,15 +9,57 @@ import lablib
 
 PACKAGE = Path(lablib.__file__).parent
 RANKS = {
-    **dict.fromkeys(['', 'errors', 'records'], 0),
-    **dict.fromkeys(['privilege', 'release', 'resources', 'unwinding', 'wording', 'ptrace', 'demangling', 'sysv', 'truth'], 1),
-    **dict.fromkeys(['engine', 'linking', 'elf_symbols', 'encoding', 'system'], 2),
-    **dict.fromkeys(['apps', 'chunks', 'containers', 'symbols', 'analysis', 'recording', 'tracing', 'launcher', 'proc', 'startup', 'steering'], 3),
-    **dict.fromkeys(['plots', 'figures', 'study', 'report', 'flame', 'live', 'windows', 'variants', 'catalogue'], 4),
-    **dict.fromkeys(['panels', 'doctor', 'demo', 'jupyter', 'cleanup', 'watching'], 5),
-    **dict.fromkeys(['cli_trace', 'teaching'], 6),
-    **dict.fromkeys(['cli'], 7),
-    **dict.fromkeys(['__main__'], 8),
+    **dict.fromkeys(["", "errors", "records"], 0),
+    **dict.fromkeys(
+        [
+            "privilege",
+            "release",
+            "resources",
+            "unwinding",
+            "wording",
+            "ptrace",
+            "demangling",
+            "sysv",
+            "truth",
+        ],
+        1,
+    ),
+    **dict.fromkeys(["engine", "linking", "elf_symbols", "encoding"], 2),
+    **dict.fromkeys(
+        [
+            "system",
+            "apps",
+            "chunks",
+            "containers",
+            "symbols",
+            "analysis",
+            "recording",
+            "launcher",
+            "proc",
+            "startup",
+            "steering",
+            "page_cache",
+        ],
+        3,
+    ),
+    **dict.fromkeys(
+        [
+            "tracing",
+            "plots",
+            "figures",
+            "report",
+            "flame",
+            "live",
+            "windows",
+            "variants",
+            "catalogue",
+        ],
+        4,
+    ),
+    **dict.fromkeys(["study", "panels", "cleanup", "watching"], 5),
+    **dict.fromkeys(["doctor", "demo", "jupyter", "cli_trace"], 6),
+    **dict.fromkeys(["teaching", "cli"], 7),
+    **dict.fromkeys(["__main__"], 8),
 }
 
 

@@ -46,7 +46,14 @@ MIN_DISTANCE = 15
 
 PALETTES = {
     name: getattr(palette, name)
-    for name in ("SEGMENT_STYLES", "CHUNK_STYLES", "PAGE_STYLES", "SIZE_STYLES", "TOUCH_STYLES")
+    for name in (
+        "SEGMENT_STYLES",
+        "CHUNK_STYLES",
+        "PAGE_STYLES",
+        "SIZE_STYLES",
+        "TOUCH_STYLES",
+        "VMSTAT_STYLES",
+    )
 }
 
 
@@ -91,7 +98,7 @@ def test_no_two_styles_look_alike_and_none_has_another_ones_label(name):
     assert len({style.label for style in styles}) == len(styles)
 
 
-@pytest.mark.parametrize("name", ["SIZE_STYLES", "TOUCH_STYLES"])
+@pytest.mark.parametrize("name", ["SIZE_STYLES", "TOUCH_STYLES", "VMSTAT_STYLES"])
 def test_lines_differ_without_any_colour(name):
     styles = PALETTES[name].values()
     assert len({(style.dashes, style.marker) for style in styles}) == len(styles)

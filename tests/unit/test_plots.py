@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import pytest
 from matplotlib.patches import Rectangle
 from process_records import (
     HEAP,
@@ -13,8 +14,10 @@ from process_records import (
     make_pages,
     make_sizes,
     make_space,
+    make_vmstat,
 )
 
+from lablib.errors import LabError
 from lablib.plots import (
     plot_address_space,
     plot_faults,
@@ -22,7 +25,9 @@ from lablib.plots import (
     plot_heap_use,
     plot_resident_pages,
     plot_sizes,
+    plot_vmstat,
 )
+from lablib.plots.machine import choose_limits, read_strips
 from lablib.plots.parts import spread_out
 from lablib.plots.regions import find_span, measure_resident
 from lablib.records import Chunk, HeapMap, HeapUse, ResidentPages
@@ -260,3 +265,67 @@ def test_heap_use_has_a_chart_for_each_situation_on_one_scale():
         " the way. Given back: after 2 steps 0.0 MiB are live and RSS has grown by 0.0 MiB; RSS"
         " falls on the way."
     )
+
+
+# The machine.
+
+
+def test_strips_show_changes_of_sizes_and_rates_as_they_are():
+    samples = make_vmstat([1000, 990, 900], cache_bytes=[50, 60, 150])
+    samples = [dataclasses.replace(one, swap_out_bytes_per_s=3 * MIB) for one in samples]
+    free, cache, so = read_strips(samples, ("free", "cache", "so"))
+    assert (free.values, free.start_mib, free.unit) == ((0, -10, -100), 1000, "MiB")
+    assert (cache.values, cache.last_mib) == ((0, 10, 100), 150)
+    assert (so.times_s, so.values, so.unit) == ((1, 2), (3, 3), "MiB / s")
+
+
+def test_a_column_that_vmstat_has_not_is_refused_with_the_ones_it_has():
+    with pytest.raises(LabError, match="no column used; choose from: free, buff"):
+        read_strips([], ("free", "used"))
+
+
+def test_what_a_sample_does_not_know_is_left_out():
+    figure, words = plot_vmstat(make_vmstat([10, 9, 8]), columns=("free", "available", "RSS"))
+    assert [len(axes.lines[0].get_xdata()) for axes in figure.axes] == [3, 0, 0]
+    assert words == (
+        "free starts at 10.0 MiB and changes by -2.0; available was not measured;"
+        " RSS was not measured."
+    )
+
+
+def test_with_one_span_equal_changes_look_equal_and_without_it_small_ones_are_seen():
+    strips = read_strips(
+        make_vmstat([900, 600, 500], cache_bytes=[0, 300, 400], rss_bytes=[7, 8, 12]),
+        ("free", "cache", "RSS", "so"),
+    )
+    spans = {name: high - low for name, (low, high) in choose_limits(strips, True).items()}
+    assert spans["free"] == pytest.approx(500) == spans["cache"] == spans["RSS"]
+    assert spans["so"] < 2
+    own = {name: high - low for name, (low, high) in choose_limits(strips).items()}
+    assert own["RSS"] == pytest.approx(10)
+    for strip in strips[:3]:
+        low, high = choose_limits(strips, True)[strip.name]
+        assert low < min(strip.values)
+        assert max(strip.values) < high
+
+
+def test_a_change_of_some_pages_is_not_blown_up():
+    strips = read_strips(make_vmstat([100, 100.01]), ("free",))
+    low, high = choose_limits(strips)["free"]
+    assert high - low == pytest.approx(2)
+
+
+def test_marks_stand_across_all_strips_with_their_words_on_the_first():
+    marks = [(1.0, "leak starts"), (1.1, "again")]
+    figure, words = plot_vmstat(
+        make_vmstat([9, 8, 7, 6]), "Falling", ("free", "cache"), marks, has_one_span=True
+    )
+    first, second = figure.axes
+    for axes in (first, second):
+        assert [line.get_xdata()[0] for line in axes.lines if line.get_gid() == "mark"] == [1, 1.1]
+    named = {text.get_text(): text for text in first.texts}
+    assert named["leak starts"].get_position() != named["again"].get_position()
+    assert not {"leak starts", "again"} & {text.get_text() for text in second.texts}
+    assert second.get_xlabel() == "time (s)"
+    assert first.get_ylabel() == "free\n(MiB)"
+    assert words.endswith("Marked: leak starts at 1 s, again at 1 s.")

@@ -1,9 +1,9 @@
 """Tables say in HTML and in plain text what they hold, and number what the records number."""
 
 from bs4 import BeautifulSoup
-from process_records import make_space
+from process_records import make_space, make_vmstat
 
-from lablib.teaching import tables
+from lablib.teaching import machine, tables
 
 
 def show(monkeypatch, function, *arguments):
@@ -43,3 +43,29 @@ def test_all_vmas_are_shown_once(monkeypatch):
     page, _ = show(monkeypatch, tables.show_vmas, space)
     assert len(page.select("tbody tr")) == len(space.vmas)
     assert str(space.pid) in page.caption.text
+
+
+def test_columns_of_vmstat_are_explained_with_this_machines_values(monkeypatch):
+    (sample,) = make_vmstat([512], cache_bytes=[64], swap_in_bytes_per_s=[2])
+    page, _ = show(monkeypatch, machine.show_columns, sample)
+    rows = {row.th.text: [cell.text for cell in row.find_all("td")] for row in page.select("tr")}
+    assert rows["free"][0] == "512.0 MiB"
+    assert rows["si"][0] == "2.0 MiB / s"
+    assert rows["available"][0] == "not known"
+    assert rows["available"][2] == "MemAvailable"
+
+
+def test_changes_of_columns_have_a_sign_and_stand_at_the_right(monkeypatch):
+    before, now = make_vmstat([512, 256], cache_bytes=[64, 300.5], buffer_bytes=[8.01, 8])
+    page, _ = show(
+        monkeypatch,
+        machine.compare_columns,
+        "Steps",
+        {"there": (before, now), "back": (now, before)},
+    )
+    rows = {row.th.text: [cell.text for cell in row.find_all("td")] for row in page.select("tr")}
+    assert rows["free"] == ["-256.0", "+256.0"]
+    assert rows["cache"] == ["+236.5", "-236.5"]
+    assert rows["buff"] == ["+0.0", "+0.0"]
+    assert rows["available"] == ["-", "-"]
+    assert page.select("th[scope=col]")[1].text == "there"
