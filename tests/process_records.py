@@ -6,9 +6,14 @@ from lablib.records import (
     PRESENT,
     SWAPPED,
     AddressSpace,
+    CgroupMemory,
     Chunk,
+    GroupSample,
     HeapMap,
+    Member,
+    MemoryPressure,
     PageFault,
+    PressureShare,
     ProcessSizes,
     ResidentPages,
     Segment,
@@ -115,3 +120,52 @@ def make_faults():
     faults += [PageFault(HEAP + i * PAGE, False, False, False, True, 1, 1.5) for i in (12, 13)]
     faults.append(PageFault(HEAP + 2 * PAGE, True, False, True, False, 3, 2.0))
     return faults
+
+
+def make_member(name="eater", rss=40 * MIB, swap=0, adj=0, pid=812):
+    """A process with page tables of 100 KiB."""
+    return Member(name, pid, rss, swap, 100 * KIB, adj, 666 + adj // 3)
+
+
+def make_group_sample(
+    index, anon=0, file=0, swap=0, hits=0, kills=0, waited_s=0.0, has_pressure=True, **more
+):
+    """A group with 64 MiB of RAM and 32 of swap, on a machine with 64 MiB of swap."""
+    share = PressureShare(0, 0, 0, waited_s)
+    memory = CgroupMemory(
+        elapsed_s=index * 0.2,
+        path="/sys/fs/cgroup/lab",
+        version=2,
+        process_count=1,
+        usage_bytes=anon + file,
+        limit_bytes=more.pop("limit", 64 * MIB),
+        peak_bytes=None,
+        swap_bytes=swap,
+        swap_limit_bytes=more.pop("swap_limit", 32 * MIB),
+        limit_hits=hits,
+        ooms=kills,
+        oom_kills=kills,
+        anon_bytes=anon,
+        file_bytes=file,
+        shmem_bytes=0,
+        page_faults=0,
+        major_faults=0,
+    )
+    pressure = MemoryPressure(share, share) if has_pressure else None
+    return GroupSample(index * 0.2, memory, pressure, 64 * MIB, 64 * MIB - swap, **more)
+
+
+def make_group(count=40, **more):
+    """20 MiB of a file, then 4 MiB of anonymous memory a sample: reclaim, swap, and an OOM kill."""
+    samples, hits, waited_s = [], 0, 0.0
+    for index in range(count):
+        taken = min(4 * index, 96) * MIB
+        anon = min(taken, 64 * MIB)
+        file = max(0, min(20 * MIB, 64 * MIB - anon))
+        swap = taken - anon
+        is_over = 4 * index > 96
+        hits += taken + 20 * MIB > 64 * MIB and not is_over
+        waited_s += 0.1 if swap and not is_over else 0
+        held = (0, 0, 0) if is_over else (anon, file, swap)
+        samples.append(make_group_sample(index, *held, hits, int(is_over), waited_s, **more))
+    return samples

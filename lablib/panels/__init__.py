@@ -7,7 +7,16 @@ from __future__ import annotations
 
 from lablib.panels.address_space import AddressSpacePanel
 from lablib.panels.controls import AppControls, Button, Slider
+from lablib.panels.group import GroupPanel
 from lablib.panels.heap_map import HeapMapPanel
 from lablib.panels.sizes import SizesPanel
 
-__all__ = ["AddressSpacePanel", "AppControls", "Button", "HeapMapPanel", "SizesPanel", "Slider"]
+__all__ = [
+    "AddressSpacePanel",
+    "AppControls",
+    "Button",
+    "GroupPanel",
+    "HeapMapPanel",
+    "SizesPanel",
+    "Slider",
+]

@@ -5,6 +5,13 @@ Only the standard library is needed: the tracer service runs this in the system'
 
 from __future__ import annotations
 
+from lablib.records.exhaustion import (
+    NEVER,
+    CappedRun,
+    GroupSample,
+    GroupStep,
+    Member,
+)
 from lablib.records.frames import Frame
 from lablib.records.heap import (
     USAGE_KINDS,
@@ -72,6 +79,7 @@ __all__ = [
     "EXCLUSIVE",
     "FILE_OR_SHARED",
     "MEMORY_CALLS",
+    "NEVER",
     "PRESENT",
     "SEGMENT_KINDS",
     "SWAPPED",
@@ -80,14 +88,18 @@ __all__ = [
     "AgeBand",
     "AppFiles",
     "Capability",
+    "CappedRun",
     "CgroupMemory",
     "Chunk",
     "FixVerdict",
     "Frame",
+    "GroupSample",
+    "GroupStep",
     "HeapMap",
     "HeapSnapshot",
     "HeapTrace",
     "HeapUse",
+    "Member",
     "MemleakReport",
     "MemleakStack",
     "MemoryCall",

@@ -17,6 +17,7 @@ RANKS = {
             "apps",
             "chunks",
             "containers",
+            "exhaustion",
             "symbols",
             "analysis",
             "recording",
