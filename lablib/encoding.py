@@ -17,6 +17,8 @@ from typing import Any
 
 from lablib.records import (
     AddressSpace,
+    CappedRun,
+    ContainerEnd,
     Frame,
     HeapMap,
     HeapSnapshot,
@@ -34,6 +36,7 @@ RECORDS: dict[str, type] = {
     for kind in (
         *(HeapTrace, HeapSnapshot, MemoryTrace, MemleakReport),
         *(ProcessSizes, AddressSpace, ResidentPages, HeapMap, VmstatSample),
+        *(CappedRun, ContainerEnd),
     )
 }
 """What can be told apart in a file, by name; their fields hold other records by their types."""

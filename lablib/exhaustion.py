@@ -1,6 +1,6 @@
 """When a group of processes will have no memory left, reckoned from what it holds and how it grows.
 
-Pure: it eats samples, live or recorded.
+Pure: what is reckoned here comes from samples, live or recorded.
 """
 
 from __future__ import annotations
@@ -69,3 +69,20 @@ def predict_seconds_left(
     if rate is None or room_bytes is None or rate < LEAST_RATE_BYTES_PER_S:
         return None
     return room_bytes / rate
+
+
+def measure_waiting(before: GroupSample, after: GroupSample) -> dict[str, float]:
+    """Return the share of the time between two samples that was spent waiting, in per cent.
+
+    "some" is that of any process, "full" that of all that could run at once; empty where the
+    kernel doesn't measure it.
+    """
+    seconds = after.elapsed_s - before.elapsed_s
+    since, until = before.pressure, after.pressure
+    if since is None or until is None or seconds <= 0:
+        return {}
+    waited_s = {
+        "some": until.some.total_s - since.some.total_s,
+        "full": until.full.total_s - since.full.total_s,
+    }
+    return {name: min(100.0, 100 * each / seconds) for name, each in waited_s.items()}

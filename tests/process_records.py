@@ -152,7 +152,17 @@ def make_group_sample(
         major_faults=0,
     )
     pressure = MemoryPressure(share, share) if has_pressure else None
-    return GroupSample(index * 0.2, memory, pressure, 64 * MIB, 64 * MIB - swap, **more)
+    return GroupSample(
+        elapsed_s=index * 0.2,
+        memory=memory,
+        pressure=pressure,
+        is_pressure_of_machine=False,
+        swap_total_bytes=64 * MIB,
+        swap_free_bytes=64 * MIB - swap,
+        swapped_in_bytes=0,
+        swapped_out_bytes=swap,
+        **more,
+    )
 
 
 def make_group(count=40, **more):

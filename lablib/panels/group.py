@@ -10,12 +10,12 @@ import bqplot
 import ipywidgets as widgets
 from matplotlib.figure import Figure
 
-from lablib.exhaustion import measure_room, predict_seconds_left
+from lablib.exhaustion import measure_room, measure_waiting, predict_seconds_left
 from lablib.panels.base import Panel
 from lablib.panels.parts import DASHES, draw_sample, join_readings
 from lablib.panels.sources import Source
 from lablib.plots import MIB, plot_group
-from lablib.plots.group import GROUP_READERS, find_limit_hits, measure_waiting
+from lablib.plots.group import GROUP_READERS, find_limit_hits
 from lablib.plots.palette import BLACK, GROUP_STYLES, PRESSURE_STYLES, LineStyle
 from lablib.records import GroupSample, GroupStep
 

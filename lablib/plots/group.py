@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.markers import TICKUP
 
+from lablib.exhaustion import measure_waiting
 from lablib.plots.palette import BLACK, GROUP_STYLES, PRESSURE_STYLES, WHITE, LineStyle
 from lablib.plots.parts import MIB, make_figure
 from lablib.records import GroupSample, GroupStep
@@ -22,27 +23,7 @@ GROUP_READERS: dict[str, Callable[[GroupSample], int | None]] = {
 }
 """What is drawn of a group, by the names of `palette.GROUP_STYLES`: bytes, or None."""
 
-PRESSURE_READERS: dict[str, Callable[[GroupSample], float | None]] = {
-    "some": lambda sample: sample.pressure.some.total_s if sample.pressure else None,
-    "full": lambda sample: sample.pressure.full.total_s if sample.pressure else None,
-}
-"""How long processes have waited, by the names of `palette.PRESSURE_STYLES`: seconds, or None."""
-
 _FONT = 12
-
-
-def measure_waiting(before: GroupSample, after: GroupSample) -> dict[str, float]:
-    """Return the share of the time between two samples that was spent waiting, in per cent.
-
-    By the names of `PRESSURE_READERS`; empty where the kernel doesn't measure it.
-    """
-    seconds = after.elapsed_s - before.elapsed_s
-    waited = {name: (read(before), read(after)) for name, read in PRESSURE_READERS.items()}
-    return {
-        name: min(100.0, 100 * (until - since) / seconds)
-        for name, (since, until) in waited.items()
-        if since is not None and until is not None and seconds > 0
-    }
 
 
 def plot_group(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from lablib.records.system import CgroupMemory, MemoryPressure, PressureTrace
+from lablib.records.system import CgroupMemory, MemoryPressure
 
 NEVER = -1000
 """The `oom_score_adj` of a process that the OOM killer leaves alone."""
@@ -46,14 +46,19 @@ class GroupSample:
     """What was charged to a group at a moment, and how long it had waited for memory until then.
 
     `elapsed_s` counts from the start of the sampling. `pressure` is None where the kernel doesn't
-    measure it. `swap_total_bytes` and `swap_free_bytes` are the machine's (/proc/meminfo).
+    measure it, and the whole machine's where it doesn't do so by group. All swap is the machine's:
+    its size and what of it is free (/proc/meminfo), and how much was read from it and written to it
+    since the machine was started (pswpin and pswpout of /proc/vmstat, vmstat's si and so).
     """
 
     elapsed_s: float
     memory: CgroupMemory
     pressure: MemoryPressure | None
+    is_pressure_of_machine: bool
     swap_total_bytes: int
     swap_free_bytes: int
+    swapped_in_bytes: int
+    swapped_out_bytes: int
     members: tuple[Member, ...] = ()
 
     @property
@@ -71,29 +76,62 @@ class GroupSample:
 
 @dataclass(frozen=True)
 class GroupStep:
-    """One step of an experiment: a command that a process of the group was given, and its answer.
-
-    It began at `elapsed_s` and took `seconds`. `ended_by` is the name of the signal that killed the
-    process meanwhile, "" if none did.
-    """
+    """One step of an experiment: when it began, how long it took, and what was answered."""
 
     elapsed_s: float
     seconds: float
-    name: str
     command: str
     answer: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
-    ended_by: str = ""
+
+
+@dataclass(frozen=True)
+class GroupEnd:
+    """A process of the group has ended, killed by a signal of that name, "" if by itself."""
+
+    elapsed_s: float
+    name: str
+    pid: int
+    signal: str
 
 
 @dataclass(frozen=True)
 class CappedRun:
-    """An experiment in a capped group: its samples, its steps, and what tracepoints told of it.
+    """An experiment in a capped group: its samples, its steps, and which processes have ended.
 
-    `source` says how it was obtained ("live", or "recorded: " and where).
+    `source` says how it was obtained ("live", or "recorded: " and where), `kernel` on which kernel
+    release, `swap_source` in words what the group could swap to. All times count from its start.
     """
 
     source: str
     kernel: str
+    swap_source: str
     samples: tuple[GroupSample, ...]
     steps: tuple[GroupStep, ...]
-    trace: PressureTrace
+    ends: tuple[GroupEnd, ...]
+
+    def find_step(self, command: str) -> GroupStep:
+        """Return the last step whose words begin with these; `StopIteration` without one."""
+        return next(step for step in reversed(self.steps) if step.command.startswith(command))
+
+    def sample_at(self, elapsed_s: float) -> GroupSample:
+        """Return the last sample until then, the first one where there is none yet."""
+        before = [sample for sample in self.samples if sample.elapsed_s <= elapsed_s]
+        return before[-1] if before else self.samples[0]
+
+
+@dataclass(frozen=True)
+class ContainerEnd:
+    """How a container ended, as `docker inspect` tells it, and what it was allowed.
+
+    `source` says how it was obtained. `memory_bytes` is HostConfig.Memory, and
+    `memory_and_swap_bytes` MemorySwap: both together. It took `seconds` from its release.
+    `last_line` is the last that it printed.
+    """
+
+    source: str
+    memory_bytes: int
+    memory_and_swap_bytes: int
+    exit_code: int
+    is_oom_killed: bool
+    seconds: float
+    last_line: str

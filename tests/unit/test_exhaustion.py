@@ -5,7 +5,13 @@ import dataclasses
 import pytest
 from process_records import KIB, MIB, make_group, make_group_sample, make_member
 
-from lablib.exhaustion import measure_held, measure_rate, measure_room, predict_seconds_left
+from lablib.exhaustion import (
+    measure_held,
+    measure_rate,
+    measure_room,
+    measure_waiting,
+    predict_seconds_left,
+)
 from lablib.records import NEVER
 
 
@@ -65,3 +71,15 @@ def test_badness_is_what_a_process_holds_and_a_share_of_what_is_allowed():
 
 def test_who_is_exempt_has_no_badness():
     assert make_member(adj=NEVER).weigh(96 * MIB) is None
+
+
+def test_waiting_is_a_share_of_the_time_between_two_samples():
+    samples = make_group(25)
+    assert measure_waiting(samples[0], samples[10]) == {"some": 0, "full": 0}
+    assert measure_waiting(samples[20], samples[24]) == pytest.approx({"some": 50, "full": 50})
+
+
+def test_waiting_is_not_known_where_it_is_not_measured_or_no_time_has_passed():
+    assert measure_waiting(*make_group(2, has_pressure=False)) == {}
+    sample = make_group_sample(0)
+    assert measure_waiting(sample, sample) == {}

@@ -505,7 +505,7 @@ def test_group_panel_without_a_limit_or_pressure_says_so():
 def test_group_panel_leaves_a_picture_with_the_steps_that_were_taken_meanwhile(outputs):
     steps = []
     panel = GroupPanel(lambda: iter(make_group(30)), steps=steps)
-    steps.append(GroupStep(0.5, 1.0, "eater", "take 4"))
+    steps.append(GroupStep(0.5, 1.0, "eater grow 4"))
     panel.show()
     assert panel.wait(DEADLINE_S)
     assert "with 1 OOM kill" in outputs[-1]["data"]["text/plain"]
