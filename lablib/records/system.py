@@ -13,14 +13,15 @@ from lablib.records.heap import Target
 class CgroupMemory:
     """What is charged to a memory cgroup, and what its limit has led to so far.
 
-    `version` is 1 or 2: the two kinds of cgroups have other files, and where one has no such number
-    it is None here. `path` is the group's folder. `limit_bytes` None is no limit. `swap_bytes` and
-    `swap_limit_bytes` are of swap alone; version 1 counts memory and swap together, so there the
-    limit is what that sum leaves. `limit_hits` counts how often a charge met the limit (failcnt of
-    version 1, `max` of memory.events), `ooms` how often the kernel then found nothing to take, and
-    `oom_kills` the processes that it killed. `anon_bytes`, `file_bytes` and `shmem_bytes` are parts
-    of the usage; `file_bytes` has those of shared memory in it. Pages are counted since the group
-    was made. `elapsed_s` is when it was read, from the start of the group or the sampling.
+    `version` is 1 or 2: the two kinds of cgroups have other files, and where one has no such
+    number it is None here. `path` is the group's folder. `limit_bytes` None is no limit.
+    `swap_bytes` and `swap_limit_bytes` are of swap alone; version 1 counts memory and swap
+    together, so there the limit is what that sum leaves. `limit_hits` counts how often a charge
+    met the limit (`max` of memory.events; in version 1 failcnt, with that of memory and swap
+    together), `ooms` how often the kernel then found nothing to take, and `oom_kills` the
+    processes that it killed. `anon_bytes`, `file_bytes` and `shmem_bytes` are parts of the
+    usage; `file_bytes` has those of shared memory in it. Pages are counted since the group was
+    made. `elapsed_s` is when it was read, from the start of the group or the sampling.
     """
 
     elapsed_s: float
@@ -89,9 +90,9 @@ class OomKill:
     """A process that the kernel killed because its group, or the machine, had no memory left.
 
     `elapsed_s` counts from the start of the tracing. `score` is the kernel's badness of it as
-    /proc/PID/oom_score said last before, 0 to 2,000, and `score_adj` what its owner has added to
-    it. The sizes are those at the kill; older kernels tell only the process id, and then they are
-    None.
+    /proc/PID/oom_score said last before, 0 to 2,000, and `score_adj` what its owner has added
+    to it; both are None of a process that lived too short to be asked. The sizes are those at
+    the kill; older kernels tell only the process id, and then they are None.
     """
 
     elapsed_s: float

@@ -19,10 +19,6 @@ ROOT = Path("/")
 _NO_LIMIT = 1 << 62
 """Version 1 has no word for "no limit": it is the highest number of whole pages."""
 
-_FAILURES_1 = ("memory.failcnt", "memory.memsw.failcnt")
-"""A charge is tried against the sum with swap first. Where no swap is allowed, both limits are the
-same, and only the second count rises."""
-
 
 @dataclass(frozen=True)
 class Hierarchy:
@@ -129,7 +125,9 @@ def _parse_version_1(
         peak_bytes=_parse_number(read("memory.max_usage_in_bytes")),
         swap_bytes=stat.get("total_swap", stat.get("swap")) if both is not None else None,
         swap_limit_bytes=(both_limit or 0) - (limit or 0) if has_swap_limit else None,
-        limit_hits=sum(_parse_number(read(name)) or 0 for name in _FAILURES_1),
+        limit_hits=sum(
+            _parse_number(read(f"memory.{name}failcnt")) or 0 for name in ("", "memsw.")
+        ),
         ooms=None,
         oom_kills=control.get("oom_kill", 0),
         anon_bytes=stat.get("total_rss", 0),

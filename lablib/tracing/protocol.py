@@ -118,6 +118,20 @@ MAX_SWAP_BYTES = 256 << 20
 GROUP_LIMITS = {"limit_bytes": (8 << 20, 1 << 30), "swap_bytes": (0, MAX_SWAP_BYTES)}
 """Lowest and highest of what a request for a capped cgroup may say."""
 
+RECLAIM_KINDS = ("memcg_reclaim", "direct_reclaim", "by_limit")
+RECLAIM_FIELDS = (
+    "count",
+    "ns",
+    "longest_ns",
+    "reclaimed_pages",
+    "written_pages",
+    "swapped_out_pages",
+)
+"""The totals of each kind of reclaim, in the order of the enums in pressure.bpf.c."""
+
+VICTIM_FIELDS = ("tgid", "time_ns", "vm_kib", "anon_kib", "file_kib", "shared_kib")
+"""The words of `struct victim` in pressure.bpf.c."""
+
 _LENGTHS = struct.Struct("!II")
 _TRACING_DIR = Path(__file__).parent
 

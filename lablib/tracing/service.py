@@ -31,6 +31,8 @@ from lablib.tracing.memleak import run_memleak
 from lablib.tracing.memory_program import MEMORY_FUNCTIONS
 from lablib.tracing.memory_session import MemoryOptions, MemorySession
 from lablib.tracing.permission import Target, read_peer_uid
+from lablib.tracing.pressure_program import PRESSURE_FUNCTIONS, read_event_offsets
+from lablib.tracing.pressure_session import PressureSession
 from lablib.tracing.program import TracerProgram, compile_tracer
 from lablib.tracing.session import HeapSession, SessionOptions
 
@@ -220,6 +222,8 @@ def _serve_request(
             )
         with contextlib.closing(Target(protocol.read_pid(request), caller_uid)) as target:
             _serve_session(connection, MemorySession(program, target, memory_options, payload))
+    elif operation == "trace_pressure":
+        _serve_session(connection, PressureSession(program, caller_uid, request))
     elif operation == "make_group":
         serve_group(connection, caller_uid, request)
     elif operation == "run_memleak":
@@ -233,7 +237,9 @@ def _serve_request(
         raise TracerError("the tracer service does not know this request")
 
 
-def _serve_session(connection: socket.socket, session: HeapSession | MemorySession) -> None:
+def _serve_session(
+    connection: socket.socket, session: HeapSession | MemorySession | PressureSession
+) -> None:
     signal.alarm(0)  # set up in time
     protocol.send(connection, session.description)
     while True:
@@ -290,7 +296,9 @@ def main() -> None:
             return  # another one serves here already, or is about to
         enter_private_mounts()
         sweep_up()
-        program = compile_tracer([*HEAP_FUNCTIONS, *MEMORY_FUNCTIONS])
+        program = compile_tracer(
+            [*HEAP_FUNCTIONS, *MEMORY_FUNCTIONS, *PRESSURE_FUNCTIONS], read_event_offsets()
+        )
         Service(options.socket, options.owner_uid, program).run()
     except LabError as error:
         sys.exit(f"lab-tracer: {error}")
