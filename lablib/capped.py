@@ -31,10 +31,12 @@ from lablib.records import (
     GroupStep,
     Member,
     MemoryPressure,
+    PressureTrace,
 )
 from lablib.steering import SteeredApp
 from lablib.system import read_cgroup_pressure, read_meminfo, read_pressure
 from lablib.tracing.groups import SWAP_SOURCES, CappedGroup
+from lablib.tracing.pressure import PressureTracer
 
 INTERVAL_S = 0.2
 MIB = 1 << 20
@@ -65,6 +67,7 @@ class CappedExperiment(AbstractContextManager["CappedExperiment"]):
         self.steps: list[GroupStep] = []
         self.ends: list[GroupEnd] = []
         self._interval_s = interval_s
+        self._trace: PressureTrace | None = None
         self._over = threading.Event()
         self._threads: list[threading.Thread] = []
         self._files: dict[int, Path] = {}
@@ -72,6 +75,7 @@ class CappedExperiment(AbstractContextManager["CappedExperiment"]):
         self._resources = ExitStack()
         with self._resources:
             self._group = self._resources.enter_context(CappedGroup(limit_bytes, swap_bytes))
+            self._tracer = self._resources.enter_context(PressureTracer(self._group))
             self._started_s = time.monotonic()
             for name in names:
                 self.start_eater(name)
@@ -149,6 +153,7 @@ class CappedExperiment(AbstractContextManager["CappedExperiment"]):
             samples=tuple(self.samples),
             steps=tuple(self.steps),
             ends=tuple(self.ends),
+            trace=self._trace or self._tracer.read(),
         )
 
     def stop(self) -> CappedRun:
@@ -161,6 +166,8 @@ class CappedExperiment(AbstractContextManager["CappedExperiment"]):
         self._over.set()
         for thread in self._threads:
             thread.join()
+        if self._trace is None:
+            self._trace = self._tracer.stop()
         self._resources.close()
 
     def _do(self, *words: str | float) -> dict[str, int]:

@@ -127,6 +127,8 @@ def _draw_waiting(axes: Axes, samples: Sequence[GroupSample]) -> None:
         axes.text(0.5, 0.5, "not measured by this kernel", ha="center", transform=axes.transAxes)
     axes.set_ylim(0, 100)
     axes.set_ylabel("waiting\n(% of time)")
+    if samples and samples[0].is_pressure_of_machine:
+        axes.annotate("of the whole machine", (0.01, 0.8), xycoords="axes fraction", fontsize=_FONT)
     _finish(axes)
 
 
@@ -173,12 +175,16 @@ def describe_group(samples: Sequence[GroupSample]) -> str:
     sentences.append(f"the limit was met {count_of(hits, 'time')}, with {_count_kills(kills)}")
     waited = measure_waiting(first, last)
     sentences.append(
-        f"some process waited for memory for {waited['some']:.0f} % of the time,"
+        f"{_whose(last)} waited for memory for {waited['some']:.0f} % of the time,"
         f" all of them for {waited['full']:.0f} %"
         if waited
         else "how long processes waited is not measured"
     )
     return f"In {last.elapsed_s - first.elapsed_s:,.1f} s: " + "; ".join(sentences) + "."
+
+
+def _whose(sample: GroupSample) -> str:
+    return "some process of the machine" if sample.is_pressure_of_machine else "some process"
 
 
 def _count_kills(kills: int) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from lablib.records.system import CgroupMemory, MemoryPressure
+from lablib.records.system import CgroupMemory, MemoryPressure, PressureTrace
 
 NEVER = -1000
 """The `oom_score_adj` of a process that the OOM killer leaves alone."""
@@ -100,6 +100,7 @@ class CappedRun:
 
     `source` says how it was obtained ("live", or "recorded: " and where), `kernel` on which kernel
     release, `swap_source` in words what the group could swap to. All times count from its start.
+    `trace` is what tracepoints told of the group.
     """
 
     source: str
@@ -108,6 +109,13 @@ class CappedRun:
     samples: tuple[GroupSample, ...]
     steps: tuple[GroupStep, ...]
     ends: tuple[GroupEnd, ...]
+    trace: PressureTrace
+
+    @property
+    def victims(self) -> tuple[str, ...]:
+        """The names of those whom the OOM killer has chosen, in the order of its choices."""
+        names = {end.pid: end.name for end in self.ends}
+        return tuple(names[kill.pid] for kill in self.trace.oom_kills if kill.pid in names)
 
     def find_step(self, command: str) -> GroupStep:
         """Return the last step whose words begin with these; `StopIteration` without one."""
