@@ -6,17 +6,24 @@ from lablib.records import (
     PRESENT,
     SWAPPED,
     AddressSpace,
+    CappedRun,
     CgroupMemory,
     Chunk,
+    GroupEnd,
     GroupSample,
+    GroupStep,
     HeapMap,
     Member,
     MemoryPressure,
+    OomKill,
     PageFault,
     PressureShare,
+    PressureTrace,
     ProcessSizes,
+    ReclaimTotals,
     ResidentPages,
     Segment,
+    Target,
     Vma,
 )
 
@@ -179,3 +186,29 @@ def make_group(count=40, **more):
         held = (0, 0, 0) if is_over else (anon, file, swap)
         samples.append(make_group_sample(index, *held, hits, int(is_over), waited_s, **more))
     return samples
+
+
+def make_run(source="live"):
+    """Small asks for the last page, and large is killed for it; then small as well."""
+    large, small = make_member("large", 38 * MIB), make_member("small", 25 * MIB, adj=100, pid=813)
+    sample = make_group_sample(0, anon=63 * MIB, members=(large, small))
+    trace = PressureTrace(
+        source="ebpf",
+        kernel="6.1.0",
+        target=Target(0, "/sys/fs/cgroup/lab"),
+        seconds=1.0,
+        oom_kills=(OomKill(0.5, 812, "eater", 667, 0), OomKill(0.6, 813, "eater", 700, 100)),
+        memcg_reclaim=ReclaimTotals(3, 0.01, 0.005, 100, 90, 90),
+        direct_reclaim=ReclaimTotals(),
+        by_limit=ReclaimTotals(),
+        major_faults=2,
+        page_bytes=PAGE,
+    )
+    answer = {"pages": 100, "major_faults": 4032, "microseconds": 74_800}
+    steps = (
+        GroupStep(0.05, 0.1, "reader read 40", {"bytes": 40 * MIB, "checksum": 6}),
+        GroupStep(0.3, 0.01, "small grow 16", {"rate": 16}),
+        GroupStep(0.4, 0.075, "small touch 20", answer),
+    )
+    ends = (GroupEnd(0.61, "small", 813, "SIGKILL"), GroupEnd(0.62, "large", 812, "SIGKILL"))
+    return CappedRun(source, "6.1.0", "no swap", (sample,), steps, ends, trace)
