@@ -40,6 +40,7 @@ from lablib.tracing.pressure import PressureTracer
 
 INTERVAL_S = 0.2
 MIB = 1 << 20
+SIZE_TIMEOUT_S = 20.0
 READER = "reader"
 """The name of the program that reads a file, in steps like ("reader", "read", 40)."""
 
@@ -108,8 +109,9 @@ class CappedExperiment(AbstractContextManager["CappedExperiment"]):
     def take_step(self, *words: str | float) -> GroupStep:
         """Take a step, and return it with its answer when it is done; waiting is not in `steps`.
 
-        ("wait", S) seconds; ("wait_for_kill", S) that long at most; ("limit", MIB) sets the
-        group's limit; ("reader", "read", MIB) reads a file of that size in the group;
+        ("wait", S) seconds; ("wait_for_size", MIB) until the group has so much anonymous memory,
+        in RAM or swap; ("wait_for_kill", S) that long at most; ("limit", MIB) sets the group's
+        limit; ("reader", "read", MIB) reads a file of that size in the group;
         (NAME, "oom_score_adj", N) sets that of an eater; (NAME, COMMAND, ...) asks the eater.
         Raises `LabError` for what is refused. A kill is no error: it is in `ends`.
         """
@@ -175,6 +177,9 @@ class CappedExperiment(AbstractContextManager["CappedExperiment"]):
         if name == "wait":
             time.sleep(float(rest[0]))
             return {}
+        if name == "wait_for_size":
+            self._await_size(int(rest[0]) * MIB)
+            return {}
         if name == "wait_for_kill":
             self._await_kill(float(rest[0]))
             return {}
@@ -200,6 +205,13 @@ class CappedExperiment(AbstractContextManager["CappedExperiment"]):
             if app.ended_by:
                 return {}  # killed on the way: that is in `ends`
             raise
+
+    def _await_size(self, size_bytes: int) -> None:
+        deadline = time.monotonic() + SIZE_TIMEOUT_S
+        while (memory := self._group.read()).anon_bytes + (memory.swap_bytes or 0) < size_bytes:
+            if time.monotonic() > deadline:
+                raise LabError(f"the group did not grow to {size_bytes // MIB} MiB", "grow faster")
+            time.sleep(0.005)
 
     def _await_kill(self, timeout_s: float) -> None:
         before, deadline = len(self.ends), time.monotonic() + timeout_s

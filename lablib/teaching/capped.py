@@ -158,6 +158,7 @@ def steer_group(
         panel = GroupPanel(seen.samples, title, recorded_on=_word_day(seen), steps=seen.steps)
         shown.append(SteeredGroup(panel))
         shown[0].show()
+        panel.wait(PANEL_TIMEOUT_S)
     return shown[0]
 
 

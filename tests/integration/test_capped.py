@@ -5,6 +5,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from lablib import capped
 from lablib.capped import CappedExperiment
 from lablib.errors import AppError, LabError
 from lablib.exhaustion import measure_room
@@ -28,7 +29,7 @@ def test_the_page_cache_gives_way_and_the_file_is_the_same_afterwards():
             ("reader", "read", 30),
             ("wait", 0.3),
             ("eater", "grow", 64),
-            ("wait", 0.5),
+            ("wait_for_size", 30),
             ("eater", "grow", 0),
             ("wait", 0.3),
             ("reader", "read", 30),
@@ -42,7 +43,7 @@ def test_the_page_cache_gives_way_and_the_file_is_the_same_afterwards():
     left = seen.sample_at(again.elapsed_s).memory
     assert cached.file_bytes > 29 * MIB
     assert left.file_bytes < 48 * MIB - left.anon_bytes
-    assert left.anon_bytes > 20 * MIB
+    assert left.anon_bytes >= 30 * MIB
     assert left.oom_kills == 0
     assert seen.trace.memcg_reclaim.reclaimed_pages > 0
     assert seen.trace.memcg_reclaim.written_pages == 0
@@ -74,7 +75,7 @@ def test_what_grows_beyond_its_room_is_killed_and_all_is_gone_afterwards():
 def test_the_largest_is_killed_and_oom_score_adj_changes_that():
     growing = [
         ("large", "grow", 128),
-        ("wait", 0.2),
+        ("wait_for_size", 20),
         ("large", "grow", 0),
         ("small", "grow", 16),
         ("wait_for_kill", 20),
@@ -115,6 +116,15 @@ def test_a_wait_for_a_kill_that_does_not_come_ends():
         with pytest.raises(LabError, match=r"nothing was killed within 0\.2 s"):
             experiment.take_step("wait_for_kill", 0.2)
         assert experiment.steps == []
+
+
+def test_a_size_that_is_not_reached_ends_the_wait(monkeypatch):
+    monkeypatch.setattr(capped, "SIZE_TIMEOUT_S", 0.2)
+    with (
+        CappedExperiment(24 * MIB) as experiment,
+        pytest.raises(LabError, match="did not grow to 8 MiB"),
+    ):
+        experiment.take_step("wait_for_size", 8)
 
 
 def test_followers_get_every_sample_until_the_end():

@@ -384,11 +384,14 @@ def test_when_memory_runs_out():
 def test_when_memory_runs_out_the_page_cache_goes_first_and_nothing_is_lost():
     text, _ = read_outputs(MEMORY)
     left = read_result(MEMORY, "How much of the page cache is left in the group then?")
-    assert 8 < float(left.split()[0]) < 17  # 64 MiB, of which the eater has 48
+    left_mib = float(left.split()[0])
+    assert left_mib > 8  # of 64 MiB, of which the eater has 48
     first, again = re.findall(r"reader read 40: 40 MiB, checksum (\d+)", text)
     assert first == again
     assert re.search(r"[\d,]+ pages were taken back, 0 of them written first", text)
-    assert "anonymous 48.0 MiB, killed: 0" in text
+    anonymous = float(re.search(r"anonymous ([\d.]+) MiB, killed: 0", text)[1])
+    assert 48 <= anonymous < 52
+    assert left_mib < 64 - anonymous
 
 
 def test_when_memory_runs_out_si_moves_only_for_pages_that_are_touched_again():
