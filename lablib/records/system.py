@@ -18,10 +18,11 @@ class CgroupMemory:
     `swap_bytes` and `swap_limit_bytes` are of swap alone; version 1 counts memory and swap
     together, so there the limit is what that sum leaves. `limit_hits` counts how often a charge
     met the limit (`max` of memory.events; in version 1 failcnt, with that of memory and swap
-    together), `ooms` how often the kernel then found nothing to take, and `oom_kills` the
-    processes that it killed. `anon_bytes`, `file_bytes` and `shmem_bytes` are parts of the
-    usage; `file_bytes` has those of shared memory in it. Pages are counted since the group was
-    made. `elapsed_s` is when it was read, from the start of the group or the sampling.
+    together, which Linux 6.15 and later no longer count), `ooms` how often the kernel then
+    found nothing to take, and `oom_kills` the processes that it killed. `anon_bytes`,
+    `file_bytes` and `shmem_bytes` are parts of the usage; `file_bytes` has those of shared
+    memory in it. Pages are counted since the group was made. `elapsed_s` is when it was read,
+    from the start of the group or the sampling.
     """
 
     elapsed_s: float

@@ -87,7 +87,7 @@ class GroupSession(AbstractContextManager["GroupSession"]):
             with holdings.hold_registry():
                 _check_count(caller_uid)
                 check_room(limit_bytes, swap_bytes)
-                name = f"memory-leak-lab-{secrets.token_hex(6)}"
+                name = f"memory-leak-lab-{caller_uid}-{secrets.token_hex(6)}"
                 self._holding = holdings.Holding(name, caller_uid)
                 self._holding.note(limit_bytes=limit_bytes, swap_bytes=swap_bytes)
         except OSError as error:
@@ -252,11 +252,11 @@ def _free_swap_of_machine() -> int:
 
 
 def _list_areas_of_machine() -> list[Any]:
-    """Return the swap areas that are not the lab's own."""
+    """Return the swap areas that are not the lab's own, which have names of their own."""
     own = set()
     for facts in holdings.list_holdings():
-        own |= {facts.get("swap_file"), f"/dev/zram{facts.get('zram')}"}
-    return [area for area in read_swap_areas() if area.path not in own]
+        own |= {Path(facts.get("swap_file", "")).name, f"zram{facts.get('zram')}"}
+    return [area for area in read_swap_areas() if Path(area.path).name not in own]
 
 
 def _check_count(uid: int) -> None:

@@ -62,9 +62,9 @@ def list_holdings() -> list[Facts]:
     return [_read_facts(path) for path in _list_paths()]
 
 
-def has_holdings() -> bool:
-    """Return whether there may be something to sweep; every user may ask."""
-    return bool(_list_paths())
+def has_holdings(uid: int) -> bool:
+    """Return whether a user may have left something to sweep, and root anybody; all may ask."""
+    return any(uid == 0 or f"-{uid}-" in path.name for path in _list_paths())
 
 
 def sweep() -> list[str]:
@@ -77,13 +77,11 @@ def sweep() -> list[str]:
     removed = []
     with hold_registry():
         for path in _list_paths():
-            with path.open() as file:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    continue
+            with contextlib.suppress(FileNotFoundError, BlockingIOError), path.open() as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 problem = _undo(path)
-            removed.append(f"a memory cgroup ({path.stem})" + (f": {problem}" if problem else ""))
+                name = f"a memory cgroup ({path.stem})"
+                removed.append(f"{name}: {problem}" if problem else name)
     return removed
 
 
