@@ -18,6 +18,7 @@ from lablib.plots import MIB, plot_group
 from lablib.plots.group import GROUP_READERS, find_limit_hits
 from lablib.plots.palette import BLACK, GROUP_STYLES, PRESSURE_STYLES, LineStyle
 from lablib.records import GroupSample, GroupStep
+from lablib.wording import count_of
 
 POINTS_SHOWN = 300
 HIT_LABEL = "the limit was met"
@@ -76,16 +77,23 @@ class GroupPanel(Panel[GroupSample]):
         }
 
     def _make_view(self) -> widgets.DOMWidget:
-        above = self._make_chart([*self.lines.values(), self.hits], self.sizes, "size (MiB)", 280)
-        below = self._make_chart([*self.waiting.values()], self.shares, "waiting (%)", 150)
+        marks = [*self.lines.values(), self.hits]
+        above = self._make_chart(marks, self.sizes, "size (MiB)", "", 230)
+        waiting = [*self.waiting.values()]
+        below = self._make_chart(waiting, self.shares, "waiting (%)", "time (s)", 135)
         below.axes[1].tick_values = [0, 50, 100]
         return widgets.VBox([above, below])
 
     def _make_chart(
-        self, marks: list[bqplot.Mark], scale: bqplot.LinearScale, label: str, height_px: int
+        self,
+        marks: list[bqplot.Mark],
+        scale: bqplot.LinearScale,
+        label: str,
+        time_label: str,
+        height_px: int,
     ) -> bqplot.Figure:
         across = bqplot.Axis(
-            scale=self.times, label="time (s)", label_offset="2.8em", grid_lines="none"
+            scale=self.times, label=time_label, label_offset="2.4em", grid_lines="none"
         )
         up = bqplot.Axis(
             scale=scale, label=label, side="left", label_offset="4em", grid_color="#dddddd"
@@ -93,7 +101,7 @@ class GroupPanel(Panel[GroupSample]):
         return bqplot.Figure(
             marks=marks,
             axes=[across, up],
-            fig_margin={"top": 10, "bottom": 45, "left": 75, "right": 20},
+            fig_margin={"top": 8, "bottom": 42 if time_label else 22, "left": 75, "right": 20},
             layout=widgets.Layout(width="100%", height=f"{height_px}px"),
         )
 
@@ -102,10 +110,13 @@ class GroupPanel(Panel[GroupSample]):
 
     def _draw(self, record: GroupSample) -> str:
         self.samples.append(record)
-        self._fit_scale()
+        self._fit_scales()
         self._draw_sizes()
         self._draw_waiting()
-        return join_readings([*self._word_sizes(record), self._word_waiting(), self._word_room()])
+        hits = record.memory.limit_hits - self.samples[0].memory.limit_hits
+        met = f"\N{MULTIPLICATION SIGN} {HIT_LABEL} <b>{count_of(hits, 'time')}</b>"
+        words = [*self._word_sizes(record), met, self._word_waiting(), self._word_room()]
+        return join_readings(words)
 
     def _draw_sizes(self) -> None:
         for name, read in GROUP_READERS.items():
@@ -119,8 +130,9 @@ class GroupPanel(Panel[GroupSample]):
         for name, line in self.waiting.items():
             _set_points(line, [(at, shares[name]) for at, shares in waited if name in shares])
 
-    def _fit_scale(self) -> None:
+    def _fit_scales(self) -> None:
         """Leave room above the largest size; in steps, so that the chart doesn't breathe."""
+        self.times.min, self.times.max = self.samples[0].elapsed_s, self.samples[-1].elapsed_s
         sizes = [read(each) or 0 for each in self.samples for read in GROUP_READERS.values()]
         needed = max(sizes) / MIB * 1.1
         if not needed <= self.sizes.max <= 2 * needed:

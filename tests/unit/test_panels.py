@@ -484,6 +484,8 @@ def test_group_panel_has_what_the_group_holds_its_limit_and_the_waiting():
     assert panel.sizes.max > 64
     assert "in swap <b>32.0 MiB</b>" in words
     assert "some waited <b>50 %</b>" in words
+    assert "the limit was met <b>13 times</b>" in words
+    assert (panel.times.min, panel.times.max) == (pytest.approx(1.0), pytest.approx(4.8))
 
 
 def test_group_panel_says_how_long_the_room_lasts():
