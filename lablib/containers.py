@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import tarfile
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -16,7 +17,7 @@ from docker.models.containers import Container
 
 from lablib.engine import DOCKER_FAILURES, Engine, tell, translate_errors
 from lablib.errors import AppError, DockerError
-from lablib.records import AppFiles
+from lablib.records import AppFiles, ContainerEnd
 from lablib.release import LIFETIME_S, MEMORY_CAP_BYTES, wait_until_held
 
 LABEL = "memory-leak-lab"
@@ -61,15 +62,24 @@ def build_image(engine: Engine, app: AppFiles, tag: str) -> str:
 class ContainerApp(AbstractContextManager["ContainerApp"]):
     """An app that runs in a container; a context manager that removes it.
 
-    It runs as the calling user, without capabilities or network, and its memory cap includes swap.
+    It runs as the calling user, without capabilities or network. Its memory cap includes swap, but
+    where it is given another cap alone, as `docker run -m` does.
     """
 
     runtime = "docker"
 
     def __init__(
-        self, engine: Engine, app: AppFiles, image: str, rate: float, name: str = "app"
+        self,
+        engine: Engine,
+        app: AppFiles,
+        image: str,
+        rate: float,
+        name: str = "app",
+        memory_bytes: int | None = None,
     ) -> None:
         """Start the app held before its first term.
+
+        With `memory_bytes` that is its memory, and how much swap comes on top is Docker's choice.
 
         Raises `DockerError`, also when a container called `name` exists that is not the lab's.
         """
@@ -86,8 +96,8 @@ class ContainerApp(AbstractContextManager["ContainerApp"]):
                 user=f"{os.getuid()}:{os.getgid()}",
                 labels={LABEL: _owner()},
                 network_mode="none",
-                mem_limit=MEMORY_CAP_BYTES,
-                memswap_limit=MEMORY_CAP_BYTES,
+                mem_limit=memory_bytes or MEMORY_CAP_BYTES,
+                memswap_limit=None if memory_bytes else MEMORY_CAP_BYTES,
                 pids_limit=64,
                 cap_drop=["ALL"],
                 security_opt=["no-new-privileges"],
@@ -116,6 +126,25 @@ class ContainerApp(AbstractContextManager["ContainerApp"]):
         """Return what the app has printed so far, as `docker logs` does."""
         with translate_errors(f"docker logs {self.name}"):
             return bytes(self._running().logs()).decode(errors="replace")
+
+    def wait(self, timeout_s: float) -> ContainerEnd:
+        """Return how the app has ended, as soon as it has; `DockerError` if it takes longer."""
+        began_s = time.monotonic()
+        with translate_errors(f"docker wait {self.name}"):
+            container = self._running()
+            exit_code = int(container.wait(timeout=timeout_s)["StatusCode"])
+            seconds = time.monotonic() - began_s
+            container.reload()
+            state, limits = container.attrs["State"], container.attrs["HostConfig"]
+        return ContainerEnd(
+            source="live",
+            memory_bytes=int(limits["Memory"]),
+            memory_and_swap_bytes=int(limits["MemorySwap"]),
+            exit_code=exit_code,
+            is_oom_killed=bool(state["OOMKilled"]),
+            seconds=seconds,
+            last_line=(self.read_logs().splitlines() or [""])[-1],
+        )
 
     def read_source(self) -> str:
         """Return /app.c as `docker exec NAME cat /app.c` does."""

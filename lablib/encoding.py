@@ -17,7 +17,9 @@ from typing import Any
 
 from lablib.records import (
     AddressSpace,
+    CappedRun,
     CgroupMemory,
+    ContainerEnd,
     Frame,
     HeapMap,
     HeapSnapshot,
@@ -38,6 +40,7 @@ RECORDS: dict[str, type] = {
         *(HeapTrace, HeapSnapshot, MemoryTrace, MemleakReport),
         *(ProcessSizes, AddressSpace, ResidentPages, HeapMap, VmstatSample),
         *(CgroupMemory, MemoryPressure, PressureTrace),
+        *(CappedRun, ContainerEnd),
     )
 }
 """What can be told apart in a file, by name; their fields hold other records by their types."""

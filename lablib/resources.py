@@ -134,9 +134,9 @@ def _read_segments(
     """
     try:
         sizes = _read_system_v(folder, pid)
-        born_s = psutil.Process(pid).create_time() - _CLOCK_SLACK_S
+        born_s = _read_start_s(folder) - _CLOCK_SLACK_S
         candidates = _list_shared_files(folder, status, born_s)
-    except (OSError, psutil.Error):
+    except (OSError, ValueError, IndexError):
         return None
     if not candidates:
         return Segments(len(sizes), sum(sizes), 0)
@@ -180,3 +180,12 @@ def _list_mapped(folder: Path) -> list[str]:
 def _family(path: str) -> str:
     """Return a path with its digits masked; a deleted file's is nobody's."""
     return re.sub(r"\d+", "#", path)
+
+
+def _read_start_s(folder: Path) -> float:
+    """Return when a process was started, in seconds since the epoch; raises `OSError`."""
+    words = (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()
+    boot = re.search(r"^btime (\d+)$", (folder.parent / "stat").read_text(), re.MULTILINE)
+    if boot is None:
+        raise ValueError("no time of the boot in /proc/stat")
+    return int(boot[1]) + int(words[19]) / os.sysconf("SC_CLK_TCK")

@@ -103,6 +103,12 @@ class SteeredApp(AbstractContextManager["SteeredApp"]):
         """Whether the app lives and can be asked."""
         return not self._is_closed and self._process.poll() is None
 
+    @property
+    def ended_by(self) -> str:
+        """The name of the signal that has killed the app, "" while it runs or if none has."""
+        code = self._process.poll()
+        return signal.Signals(-code).name if code is not None and code < 0 else ""
+
     def ask(self, command: str, *values: int | str) -> dict[str, int]:
         """Have the app do a command, and return its answer: numbers (addresses too) by name.
 

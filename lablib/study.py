@@ -18,10 +18,12 @@ from lablib.apps import LocalApp, build_app
 from lablib.containers import ContainerApp, build_image, copy_from_image
 from lablib.engine import Engine, find_engine
 from lablib.errors import DockerError, LabError
-from lablib.records import HeapSnapshot, HeapTrace, ProcessVerdict, VmstatSample
+from lablib.records import ContainerEnd, HeapSnapshot, HeapTrace, ProcessVerdict, VmstatSample
 from lablib.symbols import ProcessSymbols
 from lablib.system import sample_vmstat
 from lablib.tracing.client import Tracer
+
+OUTGROW_TIMEOUT_S = 30.0
 
 RunningApp = LocalApp | ContainerApp
 
@@ -83,6 +85,18 @@ def start_app(
     image = build_image(runtime.engine, app, f"{app_name}:{'stripped' if stripped else 'latest'}")
     with ContainerApp(runtime.engine, app, image, rate, name) as container:
         yield container
+
+
+def outgrow_container(app_name: str, rate: float, memory_mib: int, name: str) -> ContainerEnd:
+    """Run an app in a container with `docker run -m`, until it has outgrown that; return its end.
+
+    Raises `DockerError` where there is no Docker, or it has not ended in time.
+    """
+    engine, app = find_engine(), build_app(app_name)
+    image = build_image(engine, app, f"{app_name}:latest")
+    with ContainerApp(engine, app, image, rate, name, memory_mib << 20) as container:
+        container.release()
+        return container.wait(OUTGROW_TIMEOUT_S)
 
 
 def copy_unstripped(runtime: Runtime, stripped: RunningApp, folder: Path) -> Path:

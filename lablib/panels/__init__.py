@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from lablib.panels.address_space import AddressSpacePanel
 from lablib.panels.controls import AppControls, Button, Slider
+from lablib.panels.group import GroupPanel
 from lablib.panels.heap_map import HeapMapPanel
 from lablib.panels.sizes import SizesPanel
 from lablib.panels.vmstat import MachinePanel
@@ -15,6 +16,7 @@ __all__ = [
     "AddressSpacePanel",
     "AppControls",
     "Button",
+    "GroupPanel",
     "HeapMapPanel",
     "MachinePanel",
     "SizesPanel",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from lablib.plots.address_space import plot_address_space
 from lablib.plots.faults import plot_faults
+from lablib.plots.group import plot_group
 from lablib.plots.heap import plot_heap_map, plot_live_bytes
 from lablib.plots.heap_use import plot_heap_use
 from lablib.plots.machine import plot_vmstat
@@ -18,6 +19,7 @@ __all__ = [
     "MIB",
     "plot_address_space",
     "plot_faults",
+    "plot_group",
     "plot_heap_map",
     "plot_heap_use",
     "plot_live_bytes",

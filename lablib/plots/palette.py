@@ -108,6 +108,19 @@ VMSTAT_STYLES = {
 }
 """The columns of vmstat that tell about memory, and what is shown beside them, each in a strip of
 its own with its name."""
+GROUP_STYLES = {
+    "limit": LineStyle("limit", BLACK, "-", ""),
+    "anonymous": LineStyle("anonymous, in RAM", VERMILLION, "--", "D"),
+    "page cache": LineStyle("page cache", GREEN, ":", "^"),
+    "swap": LineStyle("in swap", PURPLE, "-", "s"),
+}
+"""What is charged to a memory cgroup, and its limit."""
+
+PRESSURE_STYLES = {
+    "some": LineStyle("some waited", ORANGE, "-", "o"),
+    "full": LineStyle("all waited", BLUE, "--", "s"),
+}
+"""How much of the time processes have waited for memory."""
 
 TOUCH_STYLES = {
     "write": LineStyle("write", VERMILLION, "", "o"),

@@ -5,6 +5,15 @@ Only the standard library is needed: the tracer service runs this in the system'
 
 from __future__ import annotations
 
+from lablib.records.exhaustion import (
+    NEVER,
+    CappedRun,
+    ContainerEnd,
+    GroupEnd,
+    GroupSample,
+    GroupStep,
+    Member,
+)
 from lablib.records.frames import Frame
 from lablib.records.heap import (
     USAGE_KINDS,
@@ -76,6 +85,7 @@ __all__ = [
     "EXCLUSIVE",
     "FILE_OR_SHARED",
     "MEMORY_CALLS",
+    "NEVER",
     "PRESENT",
     "SEGMENT_KINDS",
     "SWAPPED",
@@ -84,15 +94,21 @@ __all__ = [
     "AgeBand",
     "AppFiles",
     "Capability",
+    "CappedRun",
     "CgroupMemory",
     "Chunk",
+    "ContainerEnd",
     "FixVerdict",
     "Frame",
+    "GroupEnd",
+    "GroupSample",
+    "GroupStep",
     "HeapMap",
     "HeapSnapshot",
     "HeapTrace",
     "HeapUse",
     "MachineVerdict",
+    "Member",
     "MemleakReport",
     "MemleakStack",
     "MemoryCall",

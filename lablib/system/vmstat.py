@@ -11,11 +11,10 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import IO
 
-import psutil
-
 from lablib.errors import LabError, ToolMissingError
 from lablib.records import VmstatSample
 from lablib.resources import read_rss_bytes
+from lablib.system.swap import read_meminfo
 
 KIB = 1024
 
@@ -95,7 +94,7 @@ def sample_vmstat(
                 sizes = _read_vmstat_once(elapsed_s)
                 yield dataclasses.replace(
                     rates,
-                    available_bytes=psutil.virtual_memory().available,
+                    available_bytes=read_meminfo()["MemAvailable"],
                     **{name: getattr(sizes, name) for name in _SIZES},
                 )
     finally:

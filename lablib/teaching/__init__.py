@@ -3,6 +3,7 @@
 predictions.py  made and kept before an experiment, shown beside its result
 experiments.py  run under the tracer, or shown from a recording that says so
 tables.py       rows under headings
+capped.py       eaters in a group with a limit, shown while they take steps
 places.py       which segment an object lies in, and what has changed
 heap_use.py     live bytes beside resident bytes, step by step
 machine.py      vmstat's columns, and how they have changed
@@ -10,6 +11,7 @@ cards.py        what this machine can do
 lessons.py      the notebooks themselves
 """
 
+from lablib.teaching.capped import run_capped, show_badness, steer_group
 from lablib.teaching.cards import show_examination
 from lablib.teaching.experiments import run_or_replay, trace_during
 from lablib.teaching.heap_use import follow_heap
@@ -25,7 +27,9 @@ __all__ = [
     "follow_heap",
     "place_objects",
     "predict",
+    "run_capped",
     "run_or_replay",
+    "show_badness",
     "show_changes",
     "show_columns",
     "show_examination",
@@ -33,5 +37,6 @@ __all__ = [
     "show_objects",
     "show_table",
     "show_vmas",
+    "steer_group",
     "trace_during",
 ]

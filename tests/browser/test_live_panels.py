@@ -1,7 +1,9 @@
 """The panels of the workbook while their programs live: they move, obey, and leave a picture."""
 
 import contextlib
+import re
 
+from conftest import require_tracer
 from notebook_page import (
     SIZES,
     await_change,
@@ -119,6 +121,25 @@ def test_sizes_move_obey_the_slider_and_outlive_page_and_kernel(chromium, notebo
         assert read_picture(panel) == words
         reopen(page, notebook_server, name)
         assert read_picture(page.locator(".jp-Cell-outputArea:has(img[alt*=VmSize])")) == words
+
+
+def test_a_group_obeys_its_limit_swaps_and_is_killed_beyond_it(chromium, notebook_server):
+    require_tracer()
+    name, title = "group.ipynb", "Your group"
+    anonymous, swap = r"anonymous, in RAM\s+([\d,.]+) MiB", r"in swap\s+([\d,.]+) MiB"
+    with open_live(chromium, notebook_server, name, "steer_group(", title) as (page, panel):
+        await_number(panel, anonymous, 24, 32)
+        assert move_slider(page, "limit (MiB", -6) == "16"
+        expect(panel.get_by_text("limit 16: limit_bytes 16,777,216")).to_be_visible()
+        await_number(panel, r"limit\s+([\d,.]+) MiB", 16, 16)
+        await_number(panel, swap, 7, 20)
+        await_change(panel.locator(".bqplot path.line").nth(1))
+        take_live_screenshots(page, panel, name)
+        assert move_slider(page, "rate (MiB / s", 16) == "32"
+        await_number(panel, anonymous, 0, 1)  # of an eater that was killed
+        words = stop(panel)
+        assert "limit goes from 64 to 16 MiB" in words
+        assert re.search(r"with [1-9]\d* OOM kill", words)  # each step of the slider is a start
 
 
 def test_the_stack_grows_by_the_slider_and_stays(chromium, notebook_server):

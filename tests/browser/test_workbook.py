@@ -86,6 +86,14 @@ def watch_again(page):
     assert len(find_figures(page)) == pictures
 
 
+def limit_a_group(page):
+    """A slider and a button for the learner's own group, which has ended with a cell above."""
+    assert move_slider(page, "rate (MiB / s", 1) == "2"
+    expect(find_outputs(page).get_by_text("grow 2: the experiment is over")).to_have_count(1)
+    press_button(page, "free all of it")
+    expect(find_outputs(page).get_by_text("release: the experiment is over")).to_have_count(1)
+
+
 # What a learner does in a notebook: it is given the page, with all cells run.
 INTERACTIONS = {
     "00_start_here": keep_a_prediction,
@@ -95,6 +103,7 @@ INTERACTIONS = {
     "04_the_heap": steer_the_heap,
     "05_shared_and_mapped": steer_the_family,
     "07_vmstat_and_its_friends": watch_again,
+    "08_when_memory_runs_out": limit_a_group,
     "09_fibonacci_case": choose_another_rate,
 }
 

@@ -10,7 +10,7 @@ import pytest
 
 from lablib import study
 from lablib.apps import DEBUG_DIR, build_app
-from lablib.containers import ContainerApp, copy_from_image
+from lablib.containers import ContainerApp, copy_from_image, find_container_pid
 from lablib.errors import DockerError
 from lablib.release import MEMORY_CAP_BYTES
 
@@ -55,6 +55,17 @@ def test_logs_exec_and_cp_work_and_the_cap_includes_swap(docker_runtime, docker,
     assert top.kind == "leaking"
     assert top.growth_bytes_per_s == pytest.approx(100 * 8192, rel=0.1)
     assert top.usage.live_bytes == top.usage.live_blocks * 8192
+
+
+def test_what_outgrows_its_container_is_killed_and_docker_allows_as_much_swap_again(docker_runtime):
+    ended = study.outgrow_container("fib_leak", rate=8000, memory_mib=16, name="lab-test-outgrown")
+    assert ended.memory_bytes == 16 << 20
+    assert ended.memory_and_swap_bytes == 32 << 20
+    assert ended.is_oom_killed
+    assert ended.exit_code == 137
+    assert "th => " in ended.last_line
+    with pytest.raises(DockerError, match="no container called lab-test-outgrown"):
+        find_container_pid(docker_runtime.engine, "lab-test-outgrown")
 
 
 def owner_of(pid):

@@ -316,8 +316,10 @@ class TestRecursion:
     @pytest.mark.parametrize("command", ["overflow", "overflow_thread"])
     def test_a_stack_that_overflows_ends_the_process(self, app, command):
         app.ask("recurse", 10, 1000)
+        assert app.ended_by == ""
         assert app.ask_fatal(command) == "SIGSEGV"
         assert not app.is_running
+        assert app.ended_by == "SIGSEGV"
 
 
 class TestBlocks:

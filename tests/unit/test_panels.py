@@ -17,6 +17,7 @@ from process_records import (
     LIBC,
     MIB,
     PAGE,
+    make_group,
     make_heap_map,
     make_pages,
     make_sizes,
@@ -28,6 +29,7 @@ from lablib.panels import (
     AddressSpacePanel,
     AppControls,
     Button,
+    GroupPanel,
     HeapMapPanel,
     SizesPanel,
     Slider,
@@ -35,7 +37,7 @@ from lablib.panels import (
 )
 from lablib.panels.address_space import UNKNOWN, AddressSpaceWidget, gather_cells
 from lablib.panels.heap_map import HeapMapWidget
-from lablib.records import ResidentPages
+from lablib.records import GroupStep, ResidentPages
 
 PNG = b"\x89PNG\r\n"
 DEADLINE_S = 20
@@ -462,3 +464,62 @@ def test_controls_and_buttons_say_what_they_do(outputs):
         assert isinstance(widget, (ipywidgets.Button, ipywidgets.IntSlider))
     assert "application/vnd.jupyter.widget-view+json" in outputs[0]["data"]
     assert issubclass(AppError, LabError)
+
+
+# A group and its limit.
+
+
+def test_group_panel_has_what_the_group_holds_its_limit_and_the_waiting():
+    panel = GroupPanel(make_group(25), points=20)
+    for record in make_group(25):
+        words = panel._draw(record)
+    assert len(panel.lines["limit"].y) == 20
+    assert set(panel.lines["limit"].y) == {64}
+    assert list(panel.lines["anonymous"].y)[-1] == 64
+    assert list(panel.lines["page cache"].y)[-1] == 0
+    assert list(panel.lines["swap"].y)[-3:] == [24, 28, 32]
+    assert list(panel.waiting["some"].y)[-1] == pytest.approx(50)
+    assert len(panel.hits.x) == 13
+    assert set(panel.hits.y) == {64}
+    assert panel.sizes.max > 64
+    assert "in swap <b>32.0 MiB</b>" in words
+    assert "some waited <b>50 %</b>" in words
+    assert "the limit was met <b>13 times</b>" in words
+    assert (panel.times.min, panel.times.max) == (pytest.approx(1.0), pytest.approx(4.8))
+
+
+def test_group_panel_says_how_long_the_room_lasts():
+    panel = GroupPanel(make_group(25))
+    words = [panel._draw(record) for record in make_group(25)]
+    assert "room <b>96.0 MiB</b>" in words[0]
+    assert "at this rate" not in words[0]
+    assert "room <b>56.0 MiB</b>, for <b>2.8 s</b> at this rate" in words[10]
+
+
+def test_group_panel_without_a_limit_or_pressure_says_so():
+    panel = GroupPanel(make_group(3, limit=None, has_pressure=False))
+    words = [panel._draw(record) for record in make_group(3, limit=None, has_pressure=False)]
+    assert "waiting <b>not known</b>" in words[-1]
+    assert "no limit" in words[-1]
+    assert list(panel.lines["limit"].x) == []
+
+
+def test_group_panel_leaves_a_picture_with_the_steps_that_were_taken_meanwhile(outputs):
+    steps = []
+    panel = GroupPanel(lambda: iter(make_group(30)), steps=steps)
+    steps.append(GroupStep(0.5, 1.0, "eater grow 4"))
+    panel.show()
+    assert panel.wait(DEADLINE_S)
+    assert "with 1 OOM kill" in outputs[-1]["data"]["text/plain"]
+    figure, _ = panel._plot()
+    assert figure.axes[0].texts[0].get_text() == "1"
+
+
+def test_group_panel_begins_anew_without_the_old_points(outputs):
+    panel = GroupPanel(lambda: iter(make_group(3)))
+    panel.show()
+    panel.wait(DEADLINE_S)
+    panel.start()
+    panel.wait(DEADLINE_S)
+    assert len(panel.samples) == 3
+    assert len(panel.lines["anonymous"].x) == 3
