@@ -25,9 +25,8 @@
 #define BLOCKS_PER_MIB 4
 #define MOST_BLOCKS 4096
 #define MOST_MIB_PER_S 1024
-#define MALLOC_BYTES                                                                               \
-	32 /* more than malloc adds to a block, so that a mapping is of BLOCK_BYTES                \
-	    */
+/* More than malloc adds to a block, so that a mapping is of BLOCK_BYTES. */
+#define MALLOC_BYTES 32
 
 static struct {
 	pthread_mutex_t lock;
