@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import IO
 
+import psutil
+
 from lablib.errors import LabError, ToolMissingError
 from lablib.records import VmstatSample
 from lablib.resources import read_rss_bytes
@@ -91,7 +93,11 @@ def sample_vmstat(
                 rss_bytes = None if pid is None else read_rss_bytes(pid)
                 rates = parse_vmstat_line(columns, line, elapsed_s, rss_bytes)
                 sizes = _read_vmstat_once(elapsed_s)
-                yield dataclasses.replace(rates, **{name: getattr(sizes, name) for name in _SIZES})
+                yield dataclasses.replace(
+                    rates,
+                    available_bytes=psutil.virtual_memory().available,
+                    **{name: getattr(sizes, name) for name in _SIZES},
+                )
     finally:
         process.kill()
         process.wait()

@@ -54,7 +54,11 @@ from lablib.records.reachability import (
 )
 from lablib.records.verdicts import (
     FixVerdict,
+    MachineVerdict,
+    ProcessEvidence,
     ProcessVerdict,
+    ResourceVerdict,
+    StackEvidence,
     StackVerdict,
 )
 
@@ -78,17 +82,21 @@ __all__ = [
     "HeapSnapshot",
     "HeapTrace",
     "HeapUse",
+    "MachineVerdict",
     "MemleakReport",
     "MemleakStack",
     "MemoryCall",
     "MemoryTrace",
     "PageFault",
+    "ProcessEvidence",
     "ProcessResources",
     "ProcessSizes",
     "ProcessVerdict",
     "ReachabilityScan",
     "ResidentPages",
+    "ResourceVerdict",
     "Segment",
+    "StackEvidence",
     "StackGrowth",
     "StackReach",
     "StackUsage",
