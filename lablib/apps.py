@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from lablib.errors import AppError, ToolMissingError
 from lablib.records import AppFiles
@@ -23,9 +23,36 @@ DEBUG_DIR = BUILD_DIR / "debug"
 """The apps' debug files, by build-id: what a release keeps back when it ships stripped files."""
 
 
+APP_FOLDERS = ("", "leaks", "lookalikes", "steered")
+"""Where the sources lie, below `APPS_DIR`: the case study, what leaks, what only looks like it,
+and what does as it is told."""
+
+
 def list_apps() -> list[str]:
     """Return the names of all apps, sorted."""
-    return sorted(path.stem for path in APPS_DIR.glob("*.c"))
+    return sorted(_find_sources())
+
+
+def list_corpus() -> list[str]:
+    """Return the names of the apps that work by themselves, term by term, sorted.
+
+    They are what a verdict is tried on: for each it is known whether it leaks, where and how much.
+    """
+    return [name for name in list_apps() if not read_truth(name).get("is_steered")]
+
+
+def find_source(name: str) -> Path:
+    """Return the source file of an app; raises `AppError` for an unknown name."""
+    sources = _find_sources()
+    if name not in sources:
+        raise AppError(f"there is no app called {name}", f"choose from: {', '.join(list_apps())}")
+    return sources[name]
+
+
+def read_truth(name: str) -> dict[str, Any]:
+    """Return the ground truth about an app, from the JSON file beside its source."""
+    truth: dict[str, Any] = json.loads(find_source(name).with_suffix(".json").read_text())
+    return truth
 
 
 def build_app(name: str, stripped: bool = False) -> AppFiles:
@@ -35,18 +62,27 @@ def build_app(name: str, stripped: bool = False) -> AppFiles:
     `DEBUG_DIR`. Raises `AppError` for an unknown name or a failed build, `ToolMissingError`
     without a compiler.
     """
-    if name not in list_apps():
-        raise AppError(f"there is no app called {name}", f"choose from: {', '.join(list_apps())}")
-    for tool in ("make", "gcc"):
+    source = find_source(name)
+    executable = BUILD_DIR / ("stripped" if stripped else "") / name
+    run_make(name, source, executable)
+    return AppFiles(name, executable, source, read_truth(name))
+
+
+def run_make(name: str, source: Path, executable: Path, *settings: str) -> None:
+    """Have make bring a program of the apps up to date; `settings` are variables of the Makefile.
+
+    Raises `ToolMissingError` without a compiler for that source, `AppError` for a failed build.
+    """
+    compiler = "g++" if source.suffix == ".cpp" else "gcc"
+    for tool in ("make", compiler):
         if shutil.which(tool) is None:
             raise ToolMissingError(
                 f"building the leaky apps needs {tool}",
-                "run: sudo apt-get install gcc libc6-dev make",
+                f"run: sudo apt-get install {compiler} libc6-dev make",
             )
-    executable = BUILD_DIR / ("stripped" if stripped else "") / name
     with _build_lock():
         made = subprocess.run(
-            ["make", "-s", "-C", str(APPS_DIR), str(executable.relative_to(APPS_DIR))],
+            ["make", "-s", "-C", APPS_DIR, *settings, executable.relative_to(APPS_DIR)],
             capture_output=True,
             text=True,
             check=False,
@@ -54,8 +90,16 @@ def build_app(name: str, stripped: bool = False) -> AppFiles:
     if made.returncode != 0:
         said = next((line for line in made.stderr.splitlines() if "error" in line.lower()), "")
         raise AppError(f"building {name} failed: {said or made.stderr.strip()[-200:]}")
-    source = APPS_DIR / f"{name}.c"
-    return AppFiles(name, executable, source, json.loads(source.with_suffix(".json").read_text()))
+
+
+def _find_sources() -> dict[str, Path]:
+    """Return the source file of each app, by name."""
+    return {
+        path.stem: path
+        for folder in APP_FOLDERS
+        for path in (APPS_DIR / folder).iterdir()
+        if path.suffix in (".c", ".cpp")
+    }
 
 
 @contextlib.contextmanager
