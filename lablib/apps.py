@@ -8,6 +8,7 @@ import json
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any, BinaryIO
 from lablib.errors import AppError, ToolMissingError
 from lablib.records import AppFiles
 from lablib.release import RELEASE_SIGNAL, limit_app, wait_until_held
+from lablib.truth import resolve_truth
 
 APPS_DIR = Path(__file__).resolve().parents[1] / "leaky_apps"
 BUILD_DIR = APPS_DIR / "build"
@@ -26,6 +28,9 @@ DEBUG_DIR = BUILD_DIR / "debug"
 APP_FOLDERS = ("", "leaks", "lookalikes", "steered")
 """Where the sources lie, below `APPS_DIR`: the case study, what leaks, what only looks like it,
 and what does as it is told."""
+
+STAYING = "all terms are done; staying\n"
+"""What an app with `--stay` says after its last term."""
 
 
 def list_apps() -> list[str]:
@@ -50,9 +55,14 @@ def find_source(name: str) -> Path:
 
 
 def read_truth(name: str) -> dict[str, Any]:
-    """Return the ground truth about an app, from the JSON file beside its source."""
-    truth: dict[str, Any] = json.loads(find_source(name).with_suffix(".json").read_text())
-    return truth
+    """Return the ground truth about an app as it is built; truth.py says what it has."""
+    return resolve_truth(read_raw_truth(name), {}, {})
+
+
+def read_raw_truth(name: str) -> dict[str, Any]:
+    """Return the JSON file beside an app's source, whose numbers may be expressions."""
+    raw: dict[str, Any] = json.loads(find_source(name).with_suffix(".json").read_text())
+    return raw
 
 
 def build_app(name: str, stripped: bool = False) -> AppFiles:
@@ -80,7 +90,7 @@ def run_make(name: str, source: Path, executable: Path, *settings: str) -> None:
                 f"building the leaky apps needs {tool}",
                 f"run: sudo apt-get install {compiler} libc6-dev make",
             )
-    with _build_lock():
+    with _build_lock(name):
         made = subprocess.run(
             ["make", "-s", "-C", APPS_DIR, *settings, executable.relative_to(APPS_DIR)],
             capture_output=True,
@@ -103,10 +113,10 @@ def _find_sources() -> dict[str, Path]:
 
 
 @contextlib.contextmanager
-def _build_lock() -> Iterator[None]:
+def _build_lock(name: str) -> Iterator[None]:
     try:
         BUILD_DIR.mkdir(exist_ok=True)
-        with (BUILD_DIR / ".lock").open("w") as lock:
+        with (BUILD_DIR / f".{name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
     except OSError as error:
@@ -122,12 +132,16 @@ class LocalApp(AbstractContextManager["LocalApp"]):
 
     runtime = "local"
 
-    def __init__(self, app: AppFiles, rate: float, terms: int = 0) -> None:
-        """Start the app held before its first term; raises `AppError` if it does not come up."""
+    def __init__(self, app: AppFiles, rate: float, terms: int = 0, stays: bool = False) -> None:
+        """Start the app held before its first term; raises `AppError` if it does not come up.
+
+        `stays` keeps it alive after its last term, so that what it holds then can be counted.
+        """
         self.app = app
+        options = ["--rate", str(rate), "--terms", str(terms), "--wait"]
         self._output: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115  closed by close()
         self._process = subprocess.Popen(
-            limit_app(app.executable, "--rate", str(rate), "--terms", str(terms), "--wait"),
+            limit_app(app.executable, *options, *(["--stay"] if stays else [])),
             stdin=subprocess.DEVNULL,
             stdout=self._output,
             stderr=subprocess.STDOUT,
@@ -150,6 +164,18 @@ class LocalApp(AbstractContextManager["LocalApp"]):
     def wait(self, timeout_s: float) -> int:
         """Return the exit code once the app ends by itself; `subprocess.TimeoutExpired` if not."""
         return self._process.wait(timeout_s)
+
+    def wait_for_terms(self, timeout_s: float, rounds: int = 1) -> None:
+        """Return once an app that stays has done its terms; raise `AppError` if it does not.
+
+        Released again it does as many once more: `rounds` says how often it has been released.
+        """
+        deadline_s = time.monotonic() + timeout_s
+        while self.read_logs().count(STAYING) < rounds:
+            if self._process.poll() is not None or time.monotonic() > deadline_s:
+                said = self.read_logs()[-200:].strip()
+                raise AppError(f"{self.app.name} did not come to its last term; it said: {said}")
+            time.sleep(0.01)
 
     def read_logs(self) -> str:
         """Return what the app has printed so far."""

@@ -10,7 +10,19 @@ import lablib
 PACKAGE = Path(lablib.__file__).parent
 RANKS = {
     **dict.fromkeys(["", "errors", "records"], 0),
-    **dict.fromkeys(["privilege", "release", "resources", "unwinding", "wording", "ptrace"], 1),
+    **dict.fromkeys(
+        [
+            "privilege",
+            "release",
+            "resources",
+            "unwinding",
+            "wording",
+            "ptrace",
+            "truth",
+            "demangling",
+        ],
+        1,
+    ),
     **dict.fromkeys(["engine", "linking", "elf_symbols", "encoding"], 2),
     **dict.fromkeys(
         [

@@ -12,6 +12,7 @@ import yaml
 
 import benchmarks
 from lablib.apps import find_source, list_apps, read_truth
+from lablib.truth import WHAT_LEAKS
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -24,6 +25,10 @@ C_FILES = sorted(
     for folder in ("leaky_apps", "lablib", "tests", "benchmarks")
     for path in (ROOT / folder).rglob("*")
     if path.suffix in (".c", ".cpp", ".h")
+)
+ALLOCATES = re.compile(
+    r"\b(x?malloc|calloc|realloc|mmap|pthread_create|open|accept4|getline|strdup|asprintf|shmget"
+    r"|shm_open)\(|\bnew \w"
 )
 CONDA_NAMES = {"docker": "docker-py", "matplotlib": "matplotlib-base"}
 
@@ -79,9 +84,11 @@ def test_ground_truth_names_a_line_that_allocates_in_that_function(name):
     for leak in truth["leaks"]:
         assert leak["file"] == find_source(name).name
         lines = find_source(name).read_text().splitlines()
-        assert re.search(r"\b(m|c|re)alloc\(", lines[leak["line"] - 1])
+        assert ALLOCATES.search(lines[leak["line"] - 1])
         above = "\n".join(lines[: leak["line"]])
-        assert re.findall(r"^\S.*\b(\w+)\(.*\)$", above, re.MULTILINE)[-1] == leak["function"]
+        functions = re.findall(r"^\S.*\b(\w+)\(.*\)$", above, re.MULTILINE)
+        assert functions[-1] == leak["function"]
+        assert leak["what"] in WHAT_LEAKS
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("notebooks/*.ipynb")), ids=lambda path: path.stem)
