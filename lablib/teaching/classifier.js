@@ -12,8 +12,7 @@ function make(tag, parent, attributes = {}, text = "") {
 
 function render({ model, el }) {
   const group = `lab-${Math.random().toString(36).slice(2)}-`;
-  // JupyterLab would take the arrow keys, which choose within a row, and letters for its own.
-  const root = make("div", el, { class: "lab-classes", "data-lm-suppress-shortcuts": "true" });
+  const root = make("div", el, { class: "lab-classes" });
   const table = make("table", root);
   make("caption", table, {}, "One choice for each letter");
   const head = make("tr", make("thead", table));
@@ -30,6 +29,7 @@ function render({ model, el }) {
       const label = make("label", make("td", row));
       const input = make("input", label, {
         type: "radio", name: group + letter, value: kind.value, "aria-label": `${letter}: ${kind.label}`,
+        "data-lm-suppress-shortcuts": "true", // or JupyterLab takes the arrow keys for its own
       });
       input.addEventListener("change", () => {
         model.set("answers", { ...model.get("answers"), [letter]: kind.value });

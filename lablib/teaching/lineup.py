@@ -57,13 +57,13 @@ _EIGHT = {
     "fib_leak": _Program(30, ("leaking",)),
     "error_path": _Program(100, ("leaking",)),
     "session_registry": _Program(100, ("growing",)),
-    "warm_up": _Program(20, ("plateau",)),
-    "lru_cache": _Program(20, ("plateau", "churn")),
+    "warm_up": _Program(25, ("plateau",)),
+    "lru_cache": _Program(25, ("plateau", "churn")),
     "sawtooth": _Program(30, ("churn",)),
     "alloc_free": _Program(100, ("churn",)),
     "arena_retention": _Program(25, ("retention",)),
 }
-"""At these rates each shows in ten seconds what it is; what fills is full in half of them."""
+"""At these rates each shows in ten seconds what it is; what fills is full after four of them."""
 
 
 def observe_eight(seconds: float, interval_s: float = 0.25) -> dict[str, HeapTrace]:
