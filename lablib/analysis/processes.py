@@ -26,7 +26,7 @@ MIN_RETAINED_BYTES = 1 << 20
 MIN_RETAINED_SHARE = 0.5
 """Of the bytes that were freed at least so much must still be resident to call it retention."""
 
-_MIN_LOW_SHARE = 0.1
+_MIN_LOW_SHARE = 0.25
 _GRAVITY = ("leaking", "growing", "undecided", "retention", "plateau", "churn", "clean")
 
 
@@ -143,9 +143,11 @@ def _describe(
     if first.kind == "retention":
         return first.sentence
     last = trace.snapshots[-1]
+    if not last.events.allocations:
+        return f"Not a leak: it allocated nothing in {trace.seconds:.1f} s.{_explain_rss(evidence)}"
     return (
-        f"Not a leak: nothing grew in {trace.seconds:.1f} s that goes on growing; "
-        f"{last.events.frees:,} of {count_of(last.events.allocations, 'block')} were freed, and "
+        f"Not a leak: nothing went on growing in {trace.seconds:.1f} s. Of "
+        f"{count_of(last.events.allocations, 'block')}, {last.events.frees:,} were freed; "
         f"{count_of(last.live_bytes, 'byte')} are still in use.{_explain_rss(evidence)}"
     )
 

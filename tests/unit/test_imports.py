@@ -34,6 +34,7 @@ RANKS = {
             "exhaustion",
             "symbols",
             "analysis",
+            "reachability",
             "recording",
             "launcher",
             "proc",
@@ -57,10 +58,11 @@ RANKS = {
         ],
         4,
     ),
-    **dict.fromkeys(["study", "panels", "cleanup", "watching", "capped"], 5),
-    **dict.fromkeys(["doctor", "demo", "jupyter", "cli_trace"], 6),
-    **dict.fromkeys(["teaching", "cli"], 7),
-    **dict.fromkeys(["__main__"], 8),
+    **dict.fromkeys(["panels", "cleanup", "capped", "scanning"], 5),
+    **dict.fromkeys(["study", "watching"], 6),
+    **dict.fromkeys(["doctor", "demo", "jupyter", "cli_trace"], 7),
+    **dict.fromkeys(["teaching", "cli"], 8),
+    **dict.fromkeys(["__main__"], 9),
 }
 
 
