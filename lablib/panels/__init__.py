@@ -9,6 +9,7 @@ from lablib.panels.address_space import AddressSpacePanel
 from lablib.panels.controls import AppControls, Button, Slider
 from lablib.panels.heap_map import HeapMapPanel
 from lablib.panels.sizes import SizesPanel
+from lablib.panels.stacks import StacksPanel
 from lablib.panels.vmstat import MachinePanel
 
 __all__ = [
@@ -19,4 +20,5 @@ __all__ = [
     "MachinePanel",
     "SizesPanel",
     "Slider",
+    "StacksPanel",
 ]

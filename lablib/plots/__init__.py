@@ -13,6 +13,7 @@ from lablib.plots.heap_use import plot_heap_use
 from lablib.plots.machine import plot_vmstat
 from lablib.plots.parts import MIB
 from lablib.plots.process import plot_resident_pages, plot_sizes
+from lablib.plots.stacks import plot_stacks
 
 __all__ = [
     "MIB",
@@ -23,5 +24,6 @@ __all__ = [
     "plot_live_bytes",
     "plot_resident_pages",
     "plot_sizes",
+    "plot_stacks",
     "plot_vmstat",
 ]

@@ -109,6 +109,15 @@ VMSTAT_STYLES = {
 """The columns of vmstat that tell about memory, and what is shown beside them, each in a strip of
 its own with its name."""
 
+STACK_STYLES = {
+    "first": LineStyle("first", VERMILLION, "-", "D"),
+    "second": LineStyle("second", BLUE, "--", "o"),
+    "third": LineStyle("third", GREEN, ":", "^"),
+    "fourth": LineStyle("fourth", BLACK, "-", "s"),
+    "fifth": LineStyle("fifth", ORANGE, "--", "v"),
+}
+"""Call stacks that are compared: what a line gets is kept as long as it is shown."""
+
 TOUCH_STYLES = {
     "write": LineStyle("write", VERMILLION, "", "o"),
     "read": LineStyle("read", BLUE, "", "s"),
