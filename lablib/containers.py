@@ -7,9 +7,10 @@ import os
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import docker
 from docker.models.containers import Container
@@ -63,6 +64,8 @@ class ContainerApp(AbstractContextManager["ContainerApp"]):
     """
 
     runtime = "docker"
+    run_words: tuple[str, ...]
+    """The command that starts such a container by hand."""
 
     def __init__(
         self, engine: Engine, app: AppFiles, image: str, rate: float, name: str = "app"
@@ -76,20 +79,11 @@ class ContainerApp(AbstractContextManager["ContainerApp"]):
         self._engine = engine
         remove_container(engine, name)
         self._container: Container | None = None
+        words = ["--rate", f"{rate:g}", "--wait", "--lifetime", str(LIFETIME_S)]
+        options = _limit_container(name)
+        self.run_words = _word_run(image, options, words)
         try:
-            self._container = engine.client.containers.create(
-                image,
-                command=["--rate", str(rate), "--wait", "--lifetime", str(LIFETIME_S)],
-                name=name,
-                user=f"{os.getuid()}:{os.getgid()}",
-                labels={LABEL: _owner()},
-                network_mode="none",
-                mem_limit=MEMORY_CAP_BYTES,
-                memswap_limit=MEMORY_CAP_BYTES,
-                pids_limit=64,
-                cap_drop=["ALL"],
-                security_opt=["no-new-privileges"],
-            )
+            self._container = engine.client.containers.create(image, words, **options)
             self._container.start()
             self._container.reload()
             self.pid = int(self._container.attrs["State"]["Pid"])
@@ -109,6 +103,11 @@ class ContainerApp(AbstractContextManager["ContainerApp"]):
         """Let the app begin, as `docker kill --signal USR1` does."""
         with translate_errors(f"docker kill {self.name}"):
             self._running().kill(signal="SIGUSR1")
+
+    def pause(self) -> None:
+        """Stop the app where it is, as `docker kill --signal STOP` does: it stays as it is."""
+        with translate_errors(f"docker kill {self.name}"):
+            self._running().kill(signal="SIGSTOP")
 
     def read_logs(self) -> str:
         """Return what the app has printed so far, as `docker logs` does."""
@@ -134,6 +133,46 @@ class ContainerApp(AbstractContextManager["ContainerApp"]):
         if self._container is None:
             raise DockerError(f"the container {self.name} has been removed")
         return self._container
+
+
+_FLAGS = {
+    "name": "--name",
+    "user": "--user",
+    "labels": "--label",
+    "network_mode": "--network",
+    "mem_limit": "--memory",
+    "memswap_limit": "--memory-swap",
+    "pids_limit": "--pids-limit",
+    "cap_drop": "--cap-drop",
+    "security_opt": "--security-opt",
+}
+"""How `docker run` calls the options of `docker.containers.create`."""
+
+
+def _limit_container(name: str) -> dict[str, Any]:
+    """Return the options of a container: who it is, and all that it may not do."""
+    return {
+        "name": name,
+        "user": f"{os.getuid()}:{os.getgid()}",
+        "labels": {LABEL: _owner()},
+        "network_mode": "none",
+        "mem_limit": MEMORY_CAP_BYTES,
+        "memswap_limit": MEMORY_CAP_BYTES,
+        "pids_limit": 64,
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges"],
+    }
+
+
+def _word_run(image: str, options: dict[str, Any], words: Sequence[str]) -> tuple[str, ...]:
+    """Return the words of the `docker run` that makes the same container."""
+    flags = []
+    for option, value in options.items():
+        if isinstance(value, dict):
+            value = [f"{key}={each}" for key, each in value.items()]
+        for each in value if isinstance(value, list) else [value]:
+            flags.append(f"{_FLAGS[option]}={each}")
+    return ("docker", "run", "--detach", *flags, image, *words)
 
 
 def copy_from_image(engine: Engine, image: str, path: str, folder: Path) -> Path:

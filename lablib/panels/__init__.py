@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from lablib.panels.address_space import AddressSpacePanel
 from lablib.panels.controls import AppControls, Button, Slider
+from lablib.panels.editor import FixEditor
 from lablib.panels.heap_map import HeapMapPanel
 from lablib.panels.sizes import SizesPanel
 from lablib.panels.stacks import StacksPanel
@@ -16,6 +17,7 @@ __all__ = [
     "AddressSpacePanel",
     "AppControls",
     "Button",
+    "FixEditor",
     "HeapMapPanel",
     "MachinePanel",
     "SizesPanel",

@@ -3,6 +3,7 @@
 predictions.py  made and kept before an experiment, shown beside its result
 experiments.py  run under the tracer, or shown from a recording that says so
 tables.py       rows under headings
+heap_watch.py   an app's heap while the notebook goes on, live or recorded
 places.py       which segment an object lies in, and what has changed
 heap_use.py     live bytes beside resident bytes, step by step
 machine.py      vmstat's columns, and how they have changed
@@ -13,6 +14,7 @@ lessons.py      the notebooks themselves
 from lablib.teaching.cards import show_examination
 from lablib.teaching.experiments import run_or_replay, trace_during
 from lablib.teaching.heap_use import follow_heap
+from lablib.teaching.heap_watch import HeapWatch
 from lablib.teaching.lessons import show_lessons
 from lablib.teaching.machine import compare_columns, show_columns
 from lablib.teaching.places import compare_spaces, place_objects, show_changes, show_objects
@@ -20,6 +22,7 @@ from lablib.teaching.predictions import predict
 from lablib.teaching.tables import show_table, show_vmas
 
 __all__ = [
+    "HeapWatch",
     "compare_columns",
     "compare_spaces",
     "follow_heap",

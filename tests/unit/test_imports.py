@@ -31,7 +31,18 @@ RANKS = {
         3,
     ),
     **dict.fromkeys(
-        ["plots", "figures", "study", "report", "flame", "live", "windows", "comparison"], 4
+        [
+            "plots",
+            "figures",
+            "study",
+            "report",
+            "flame",
+            "live",
+            "windows",
+            "comparison",
+            "editing",
+        ],
+        4,
     ),
     **dict.fromkeys(["panels", "doctor", "demo", "jupyter", "cleanup", "watching"], 5),
     **dict.fromkeys(["cli_trace", "teaching"], 6),
