@@ -19,6 +19,7 @@ KIND_STYLES = {
     "undecided": "yellow",
     "plateau": "green",
     "churn": "green",
+    "retention": "green",
     "clean": "green",
     "fixed": "bold green",
     "not_fixed": "bold red",

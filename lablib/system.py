@@ -93,11 +93,10 @@ def sample_vmstat(
                 rss_bytes = None if pid is None else read_rss_bytes(pid)
                 rates = parse_vmstat_line(columns, line, elapsed_s, rss_bytes)
                 sizes = _read_vmstat_once(elapsed_s)
-                available_bytes = psutil.virtual_memory().available
                 yield dataclasses.replace(
                     rates,
+                    available_bytes=psutil.virtual_memory().available,
                     **{name: getattr(sizes, name) for name in _SIZES},
-                    available_bytes=available_bytes,
                 )
     finally:
         process.kill()

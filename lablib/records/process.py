@@ -212,9 +212,12 @@ class ProcessResources:
     """What the kernel says that a process holds at one moment, beside its heap.
 
     Bytes are from /proc/PID/status; the resident set is the sum of its anonymous, file and shared
-    pages. `open_files` counts the entries of /proc/PID/fd, None where they may not be listed.
+    pages. `open_files` counts the entries of /proc/PID/fd, None where they may not be listed;
+    `newest_files` are what the highest numbers stand for: paths, or "a socket", "a pipe".
     `shared_segments` and `shared_segment_bytes` are System V segments that the process has created
-    and files in its /dev/shm, mapped by anybody or not, None where they can't be told.
+    and files in its /dev/shm that are its own as far as can be told, mapped by anybody or not;
+    `unclaimed_segments` are files of its user there, no older than itself, of which it can't be
+    told who made them. They are None where they may not be read.
     """
 
     vm_size_bytes: int
@@ -226,6 +229,8 @@ class ProcessResources:
     open_files: int | None = None
     shared_segments: int | None = None
     shared_segment_bytes: int | None = None
+    newest_files: tuple[str, ...] = ()
+    unclaimed_segments: int | None = None
 
     @property
     def rss_bytes(self) -> int:

@@ -1,0 +1,186 @@
+"""The sentences of the verdicts on call stacks: what a learner reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lablib.analysis.growth import Growth
+from lablib.analysis.losses import Losses
+from lablib.records import Frame, StackEvidence, StackUsage
+from lablib.wording import count_of
+
+_NOUNS = {
+    "heap": "block",
+    "mapping": "mapping",
+    "thread_stack": "thread stack",
+    "arena": "arena",
+    "file": "mapped file",
+}
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a sentence on a call stack is made from; the rate is in bytes per second."""
+
+    kind: str
+    usage: StackUsage
+    evidence: StackEvidence
+    growth: Growth
+    losses: Losses | None
+    rate: float
+    error: float
+    is_running: bool
+
+
+def name_site(usage: StackUsage) -> str:
+    """Return where a stack allocates, for a sentence: function, file and line as far as known.
+
+    That is the program's own function, and the library's that it called if it did so by one.
+    """
+    if not usage.frames:
+        return "an unknown caller"
+    first = usage.frames[0]
+    own = next((frame for frame in usage.frames if ".so" not in frame.module), first)
+    if own is first or own.function is None:
+        return _name_frame(first)
+    return f"{_name_frame(own)} by {(first.function or first.module).lstrip('_')}"
+
+
+def describe_rate(rate: float, error: float, unit: str = "bytes") -> str:
+    """Return "81,920 ± 300 bytes a second", with decimals where the rate is small."""
+    digits = 0 if abs(rate) >= 100 or (unit == "bytes" and abs(rate) >= 10) else 1
+    return f"{rate:,.{digits}f} ± {error:,.{digits}f} {unit} a second"
+
+
+def describe_wait(needed_s: float, is_running: bool) -> str:
+    """Return what to do for more evidence."""
+    if not is_running:
+        return "and its program has ended; let it run for longer"
+    return f"trace for {max(1.0, needed_s):.0f} s more"
+
+
+def describe_stack(findings: Findings) -> str:
+    """Return one sentence or two on a call stack: where, what, how much, and how it is known."""
+    losses = findings.losses
+    if losses is not None and losses.lost_blocks and findings.kind == "leaking":
+        return _describe_lost(findings, losses)
+    if losses is not None and losses.lost_blocks and not losses.was_hidden:
+        return (
+            f"{name_site(findings.usage)} lost {_size(losses.lost_bytes, losses.lost_blocks)} "
+            "once. No call of the program's own is in the stack, and it does not grow: "
+            "that is a library's own, not a leak of the program."
+        )
+    return _DESCRIBE[findings.kind](findings)
+
+
+def _describe_lost(findings: Findings, losses: Losses) -> str:
+    usage, seconds = findings.usage, findings.evidence.window_s
+    site, noun = name_site(usage), _NOUNS[usage.kind]
+    lost = _size(losses.lost_bytes, losses.lost_blocks, noun)
+    of = f"of the {count_of(usage.allocated_blocks, noun)} that it made in {seconds:.1f} s"
+    if losses.goes_on:
+        rate = describe_rate(findings.rate, findings.error)
+        freed = f"; {count_of(usage.freed_blocks, noun)} freed" if usage.freed_blocks else ""
+        return f"{site} leaks {rate}: nothing points any longer at {lost}, {of}{freed}."
+    if losses.births > 1:
+        return (
+            f"{site} leaks: nothing points any longer at {lost}, {of}. "
+            "That has not happened often enough to tell a rate."
+        )
+    silence_s = findings.growth.window_s
+    return (
+        f"{site} leaked once: nothing points any longer at {lost}. "
+        f"It lost nothing else in {silence_s:.1f} s, so the leak does not grow: 0 bytes a second."
+    )
+
+
+def _describe_leaking(findings: Findings) -> str:
+    rate = describe_rate(findings.rate, findings.error)
+    return (
+        f"{_site(findings)} leaks {rate}: it holds {_live(findings)} after "
+        f"{findings.evidence.window_s:.1f} s, and {_freed(findings)}. "
+        "Whether something still points at them was not looked at."
+    )
+
+
+def _describe_growing(findings: Findings) -> str:
+    rate = describe_rate(findings.rate, findings.error)
+    text = f"{_site(findings)} grows by {rate} and holds {_live(findings)}; {_freed(findings)}."
+    if findings.evidence.was_hidden:
+        return f"{text} {_HIDDEN}"
+    if findings.losses is None:
+        return f"{text} A need that rises, or a leak beside it."
+    return (
+        f"{text} The program still points at all of them: "
+        "its need rises, or nothing empties what they are kept in."
+    )
+
+
+def _describe_plateau(findings: Findings) -> str:
+    growth = findings.growth
+    how = f"has not grown for {growth.silence_s:.1f} s"
+    if growth.rises and growth.silence_s < growth.window_s / 10:
+        how = "has all but stopped growing"
+    return f"{_site(findings)} holds {_live(findings)} and {how}; {_freed(findings)}."
+
+
+def _describe_churn(findings: Findings) -> str:
+    text = f"{_site(findings)} allocates and frees without growing: {_freed(findings)}"
+    live = f"{text}; it holds {_live(findings)}." if findings.usage.live_blocks else f"{text}."
+    return f"{live} {_HIDDEN}" if findings.evidence.was_hidden else live
+
+
+def _describe_clean(findings: Findings) -> str:
+    return f"{_site(findings)} holds nothing: {_freed(findings)}."
+
+
+def _describe_undecided(findings: Findings) -> str:
+    window_s = findings.evidence.window_s
+    wait = describe_wait(findings.evidence.needed_s, findings.is_running)
+    return (
+        f"Not enough evidence yet about {_site(findings)}: it holds {_live(findings)} "
+        f"after {window_s:.1f} s{',' if wait.startswith('and') else ';'} {wait}."
+    )
+
+
+_HIDDEN = (
+    "Nothing seemed to point at some blocks that it freed later: the program keeps their addresses "
+    "in a form that a scan can't see."
+)
+
+_DESCRIBE = {
+    "leaking": _describe_leaking,
+    "growing": _describe_growing,
+    "plateau": _describe_plateau,
+    "churn": _describe_churn,
+    "clean": _describe_clean,
+    "undecided": _describe_undecided,
+}
+
+
+def _site(findings: Findings) -> str:
+    return name_site(findings.usage)
+
+
+def _live(findings: Findings) -> str:
+    usage = findings.usage
+    live = _size(usage.live_bytes, usage.live_blocks, _NOUNS[usage.kind])
+    if usage.live_bytes_error:
+        live = f"about {live} (± {1.96 * usage.live_bytes_error:,.0f} bytes, sampled)"
+    return live
+
+
+def _freed(findings: Findings) -> str:
+    usage = findings.usage
+    made = count_of(usage.allocated_blocks, _NOUNS[usage.kind])
+    return f"{usage.freed_blocks:,} of {made} freed"
+
+
+def _size(size_bytes: int, blocks: int, noun: str = "block") -> str:
+    return f"{count_of(size_bytes, 'byte')} in {count_of(blocks, noun)}"
+
+
+def _name_frame(frame: Frame) -> str:
+    if frame.function is None:
+        return f"{frame.module}+{frame.offset:#x} (no symbols)"
+    return f"{frame.function} ({frame.file}:{frame.line})" if frame.line else frame.function
