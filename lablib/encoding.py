@@ -26,6 +26,7 @@ from lablib.records import (
     MemoryTrace,
     ProcessSizes,
     ResidentPages,
+    SymbolCures,
     Vma,
     VmstatSample,
 )
@@ -33,7 +34,7 @@ from lablib.records import (
 RECORDS: dict[str, type] = {
     kind.__name__: kind
     for kind in (
-        *(HeapTrace, HeapSnapshot, MemoryTrace, MemleakReport, Comparison),
+        *(HeapTrace, HeapSnapshot, MemoryTrace, MemleakReport, SymbolCures, Comparison),
         *(ProcessSizes, AddressSpace, ResidentPages, HeapMap, VmstatSample),
     )
 }

@@ -19,7 +19,7 @@ from lablib.teaching.lessons import show_lessons
 from lablib.teaching.machine import compare_columns, show_columns
 from lablib.teaching.places import compare_spaces, place_objects, show_changes, show_objects
 from lablib.teaching.predictions import predict
-from lablib.teaching.tables import show_table, show_vmas
+from lablib.teaching.tables import show_comparison, show_table, show_vmas
 
 __all__ = [
     "HeapWatch",
@@ -31,6 +31,7 @@ __all__ = [
     "run_or_replay",
     "show_changes",
     "show_columns",
+    "show_comparison",
     "show_examination",
     "show_lessons",
     "show_objects",
