@@ -39,11 +39,12 @@ def name_site(usage: StackUsage) -> str:
     """
     if not usage.frames:
         return "an unknown caller"
-    first = usage.frames[0]
-    own = next((frame for frame in usage.frames if ".so" not in frame.module), first)
-    if own is first or own.function is None:
-        return _name_frame(first)
-    return f"{_name_frame(own)} by {(first.function or first.module).lstrip('_')}"
+    frames = usage.frames
+    number = next((n for n, frame in enumerate(frames) if ".so" not in frame.module), 0)
+    if number == 0 or frames[number].function is None:
+        return _name_frame(frames[0])
+    called = frames[number - 1]
+    return f"{_name_frame(frames[number])} by {(called.function or called.module).lstrip('_')}"
 
 
 def describe_rate(rate: float, error: float, unit: str = "bytes") -> str:
