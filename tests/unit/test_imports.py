@@ -32,6 +32,7 @@ RANKS = {
             "system",
             "symbols",
             "analysis",
+            "reachability",
             "recording",
             "tracing",
             "launcher",
@@ -41,11 +42,12 @@ RANKS = {
         ],
         3,
     ),
-    **dict.fromkeys(["plots", "figures", "study", "report", "flame", "live", "windows"], 4),
-    **dict.fromkeys(["panels", "doctor", "demo", "jupyter", "cleanup", "watching"], 5),
-    **dict.fromkeys(["cli_trace", "teaching"], 6),
-    "cli": 7,
-    "__main__": 8,
+    **dict.fromkeys(["plots", "figures", "scanning", "report", "flame", "live", "windows"], 4),
+    **dict.fromkeys(["panels", "study", "cleanup", "watching"], 5),
+    **dict.fromkeys(["cli_trace", "doctor", "demo", "jupyter"], 6),
+    "teaching": 7,
+    "cli": 8,
+    "__main__": 9,
 }
 
 
