@@ -9,14 +9,16 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from lablib.errors import AppError, ToolMissingError
 from lablib.records import AppFiles
 from lablib.release import RELEASE_SIGNAL, limit_app, wait_until_held
+from lablib.truth import resolve_truth
 
 APPS_DIR = Path(__file__).resolve().parents[1] / "leaky_apps"
 BUILD_DIR = APPS_DIR / "build"
@@ -24,9 +26,44 @@ DEBUG_DIR = BUILD_DIR / "debug"
 """The apps' debug files, by build-id: what a release keeps back when it ships stripped files."""
 
 
+APP_FOLDERS = ("", "leaks", "lookalikes", "steered")
+"""Where the sources lie, below `APPS_DIR`: the case study, what leaks, what only looks like it,
+and what does as it is told."""
+
+STAYING = "all terms are done; staying\n"
+"""What an app with `--stay` says after its last term."""
+
+
 def list_apps() -> list[str]:
     """Return the names of all apps, sorted."""
-    return sorted(path.stem for path in APPS_DIR.glob("*.c"))
+    return sorted(_find_sources())
+
+
+def list_corpus() -> list[str]:
+    """Return the names of the apps that work by themselves, term by term, sorted.
+
+    They are what a verdict is tried on: for each it is known whether it leaks, where and how much.
+    """
+    return [name for name in list_apps() if not read_truth(name).get("is_steered")]
+
+
+def find_source(name: str) -> Path:
+    """Return the source file of an app; raises `AppError` for an unknown name."""
+    sources = _find_sources()
+    if name not in sources:
+        raise AppError(f"there is no app called {name}", f"choose from: {', '.join(list_apps())}")
+    return sources[name]
+
+
+def read_truth(name: str) -> dict[str, Any]:
+    """Return the ground truth about an app as it is built; truth.py says what it has."""
+    return resolve_truth(read_raw_truth(name), {}, {})
+
+
+def read_raw_truth(name: str) -> dict[str, Any]:
+    """Return the JSON file beside an app's source, whose numbers may be expressions."""
+    raw: dict[str, Any] = json.loads(find_source(name).with_suffix(".json").read_text())
+    return raw
 
 
 def build_app(name: str, stripped: bool = False) -> AppFiles:
@@ -36,18 +73,27 @@ def build_app(name: str, stripped: bool = False) -> AppFiles:
     `DEBUG_DIR`. Raises `AppError` for an unknown name or a failed build, `ToolMissingError`
     without a compiler.
     """
-    if name not in list_apps():
-        raise AppError(f"there is no app called {name}", f"choose from: {', '.join(list_apps())}")
-    for tool in ("make", "gcc"):
+    source = find_source(name)
+    executable = BUILD_DIR / ("stripped" if stripped else "") / name
+    run_make(name, source, executable)
+    return AppFiles(name, executable, source, read_truth(name))
+
+
+def run_make(name: str, source: Path, executable: Path, *settings: str) -> None:
+    """Have make bring a program of the apps up to date; `settings` are variables of the Makefile.
+
+    Raises `ToolMissingError` without a compiler for that source, `AppError` for a failed build.
+    """
+    compiler = "g++" if source.suffix == ".cpp" else "gcc"
+    for tool in ("make", compiler):
         if shutil.which(tool) is None:
             raise ToolMissingError(
                 f"building the leaky apps needs {tool}",
-                "run: sudo apt-get install gcc libc6-dev make",
+                f"run: sudo apt-get install {compiler} libc6-dev make",
             )
-    executable = BUILD_DIR / ("stripped" if stripped else "") / name
-    with _build_lock():
+    with _build_lock(name):
         made = subprocess.run(
-            ["make", "-s", "-C", str(APPS_DIR), str(executable.relative_to(APPS_DIR))],
+            ["make", "-s", "-C", APPS_DIR, *settings, executable.relative_to(APPS_DIR)],
             capture_output=True,
             text=True,
             check=False,
@@ -55,15 +101,23 @@ def build_app(name: str, stripped: bool = False) -> AppFiles:
     if made.returncode != 0:
         said = next((line for line in made.stderr.splitlines() if "error" in line.lower()), "")
         raise AppError(f"building {name} failed: {said or made.stderr.strip()[-200:]}")
-    source = APPS_DIR / f"{name}.c"
-    return AppFiles(name, executable, source, json.loads(source.with_suffix(".json").read_text()))
+
+
+def _find_sources() -> dict[str, Path]:
+    """Return the source file of each app, by name."""
+    return {
+        path.stem: path
+        for folder in APP_FOLDERS
+        for path in (APPS_DIR / folder).iterdir()
+        if path.suffix in (".c", ".cpp")
+    }
 
 
 @contextlib.contextmanager
-def _build_lock() -> Iterator[None]:
+def _build_lock(name: str) -> Iterator[None]:
     try:
         BUILD_DIR.mkdir(exist_ok=True)
-        with (BUILD_DIR / ".lock").open("w") as lock:
+        with (BUILD_DIR / f".{name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
     except OSError as error:
@@ -81,10 +135,14 @@ class LocalApp(AbstractContextManager["LocalApp"]):
     run_words: tuple[str, ...]
     """The command that starts it by hand, without its limits."""
 
-    def __init__(self, app: AppFiles, rate: float, terms: int = 0) -> None:
-        """Start the app held before its first term; raises `AppError` if it does not come up."""
+    def __init__(self, app: AppFiles, rate: float, terms: int = 0, stays: bool = False) -> None:
+        """Start the app held before its first term; raises `AppError` if it does not come up.
+
+        `stays` keeps it alive after its last term, so that what it holds then can be counted.
+        """
         self.app = app
-        options = ("--rate", f"{rate:g}", "--terms", str(terms), "--wait")
+        options = ["--rate", f"{rate:g}", "--terms", str(terms), "--wait"]
+        options += ["--stay"] if stays else []
         self.run_words = (str(app.executable), *options)
         self._output: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115  closed by close()
         self._process = subprocess.Popen(
@@ -115,6 +173,18 @@ class LocalApp(AbstractContextManager["LocalApp"]):
     def wait(self, timeout_s: float) -> int:
         """Return the exit code once the app ends by itself; `subprocess.TimeoutExpired` if not."""
         return self._process.wait(timeout_s)
+
+    def wait_for_terms(self, timeout_s: float, rounds: int = 1) -> None:
+        """Return once an app that stays has done its terms; raise `AppError` if it does not.
+
+        Released again it does as many once more: `rounds` says how often it has been released.
+        """
+        deadline_s = time.monotonic() + timeout_s
+        while self.read_logs().count(STAYING) < rounds:
+            if self._process.poll() is not None or time.monotonic() > deadline_s:
+                said = self.read_logs()[-200:].strip()
+                raise AppError(f"{self.app.name} did not come to its last term; it said: {said}")
+            time.sleep(0.01)
 
     def read_logs(self) -> str:
         """Return what the app has printed so far."""

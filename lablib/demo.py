@@ -23,7 +23,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lablib.analysis import estimate_slope, judge_fix
-from lablib.apps import APPS_DIR, DEBUG_DIR
+from lablib.apps import APPS_DIR, DEBUG_DIR, find_source
 from lablib.errors import LabError
 from lablib.plots import MIB, plot_live_bytes, plot_vmstat
 from lablib.privilege import ask_for_root
@@ -351,7 +351,7 @@ def _show_source(console: Console, source: str, frames: tuple[Frame, ...]) -> No
 
 
 def _prove_fix(console: Console, app: RunningApp, seconds: float) -> Observation:
-    before = (APPS_DIR / f"{LEAKY}.c").read_text().splitlines()
+    before = find_source(LEAKY).read_text().splitlines()
     after = app.read_source().splitlines()
     changes = [
         line

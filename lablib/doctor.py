@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
@@ -15,7 +15,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from lablib.apps import LocalApp, build_app
+from lablib.apps import APPS_DIR, LocalApp, build_app
 from lablib.engine import Engine, find_engine, stop_own_engine
 from lablib.errors import LabError
 from lablib.privilege import root_prefix
@@ -38,7 +38,7 @@ Trial = Callable[[], str]
 """Tries a capability; returns what was seen, or raises `LabError` with the fix."""
 
 PURPOSES = {
-    "compiler": "building the small C programs that we look at",
+    "compiler": "building the small C and C++ programs that we look at",
     "vmstat": "watching the memory of the whole machine",
     "jupyterlab": "the notebooks",
     "tracer service": "attaching to programs; it is the one part that runs as root",
@@ -104,20 +104,24 @@ def render_capabilities(capabilities: list[Capability]) -> RenderableType:
 
 
 def try_compiler() -> str:
-    """Compile the control program from scratch."""
-    app = build_app(CONTROL)
-    with tempfile.TemporaryDirectory() as folder:
-        compiled = Path(folder) / "control"
+    """Compile the control program from scratch, and a line of C++."""
+    control = build_app(CONTROL).source.read_text()
+    for compiler, language, text in (("gcc", "c", control), ("g++", "c++", "#include <vector>")):
+        if shutil.which(compiler) is None:
+            raise LabError(f"there is no {compiler}", f"run: sudo apt-get install {compiler}")
         made = subprocess.run(
-            ["gcc", "-pthread", "-o", str(compiled), str(app.source)],
+            [compiler, f"-I{APPS_DIR}", "-x", language, "-c", "-o", os.devnull, "-"],
+            input=text,
+            text=True,
             capture_output=True,
             check=False,
         )
-        if made.returncode != 0 or not compiled.exists():
+        if made.returncode != 0:
             raise LabError(
-                "gcc did not compile a program", "run: sudo apt-get install gcc libc6-dev"
+                f"{compiler} did not compile a program",
+                f"run: sudo apt-get install {compiler} libc6-dev",
             )
-    return "compiled a program"
+    return "compiled a program, in C and in C++"
 
 
 def try_vmstat() -> str:

@@ -18,6 +18,7 @@ from symbolic.debuginfo import Archive, Object
 from symbolic.exceptions import SymbolicError
 from symbolic.symcache import SourceLocation
 
+from lablib.demangling import demangle
 from lablib.records import Frame
 
 SYSTEM_DEBUG_DIR = Path("/usr/lib/debug")
@@ -119,7 +120,7 @@ def _make_frames(found: Sequence[SourceLocation], relative: int, module: str) ->
     start = next((loc.sym_addr for loc in reversed(found) if loc.sym_addr != _NOT_A_SYMBOL), None)
     return [
         Frame(
-            function=_CLONE_SUFFIX.sub("", location.symbol).removeprefix(_GLIBC_ALIAS) or None,
+            function=_name_function(location.symbol),
             module=module,
             offset=relative - start if start is not None else relative,
             file=Path(location.full_path).name if location.full_path else None,
@@ -128,3 +129,7 @@ def _make_frames(found: Sequence[SourceLocation], relative: int, module: str) ->
         )
         for number, location in enumerate(found)
     ]
+
+
+def _name_function(symbol: str) -> str | None:
+    return demangle(_CLONE_SUFFIX.sub("", symbol).removeprefix(_GLIBC_ALIAS)) or None

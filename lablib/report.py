@@ -10,7 +10,16 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from lablib.records import HeapSnapshot, HeapTrace, ProcessVerdict, StackUsage, StackVerdict
+from lablib.records import (
+    Frame,
+    HeapSnapshot,
+    HeapTrace,
+    ProcessVerdict,
+    ReachabilityScan,
+    StackReach,
+    StackUsage,
+    StackVerdict,
+)
 from lablib.wording import count_of, make_printable
 
 KIND_STYLES = {
@@ -39,6 +48,7 @@ def describe_trace(trace: HeapTrace, verdict: ProcessVerdict) -> dict[str, Any]:
     """
     last = trace.snapshots[-1]
     events = last.events
+    reaches = _find_reaches(trace)
     judged = [stack for stack in verdict.stacks if stack.usage.live_bytes]
     return {
         "source": trace.source,
@@ -59,10 +69,45 @@ def describe_trace(trace: HeapTrace, verdict: ProcessVerdict) -> dict[str, Any]:
         "live_bytes": last.live_bytes,
         "live_blocks": last.live_blocks,
         "live_bytes_error": last.live_bytes_error,
-        "stacks": [_describe_stack(stack) for stack in judged if stack.usage.kind == "heap"],
+        "stacks": [
+            {**_describe_stack(stack), **_describe_reach(stack.usage, reaches)}
+            for stack in judged
+            if stack.usage.kind == "heap"
+        ],
         "mappings": [_describe_stack(stack) for stack in judged if stack.usage.kind != "heap"]
         + [_describe_usage(usage) for usage in last.mappings if usage.kind == "arena"],
         "verdict": {"kind": verdict.kind, "sentence": verdict.sentence},
+        "scan": _describe_scan(trace.scans[-1]) if trace.scans else None,
+    }
+
+
+def _find_reaches(trace: HeapTrace) -> dict[tuple[Frame, ...], StackReach] | None:
+    """Return the last scan's stacks by their frames; None where no scan was made."""
+    if not (trace.scans and trace.scans[-1].was_made):
+        return None
+    return {stack.frames: stack for stack in trace.scans[-1].stacks}
+
+
+def _describe_reach(
+    usage: StackUsage, reaches: dict[tuple[Frame, ...], StackReach] | None
+) -> dict[str, int | None]:
+    """Return what of a stack's blocks is lost: nothing of those that are too young for the scan."""
+    if reaches is None:
+        return {"lost_bytes": None, "lost_blocks": None}
+    reach = reaches.get(usage.frames)
+    return {
+        "lost_bytes": reach.lost_bytes if reach else 0,
+        "lost_blocks": reach.lost_blocks if reach else 0,
+    }
+
+
+def _describe_scan(scan: ReachabilityScan) -> dict[str, Any]:
+    return {
+        "elapsed_s": scan.elapsed_s,
+        "pause_ms": scan.pause_s * 1e3,
+        "seconds": scan.seconds,
+        "bytes": scan.scanned_bytes,
+        "limits": list(scan.limits),
     }
 
 
@@ -110,6 +155,8 @@ def render_trace(trace: HeapTrace, verdict: ProcessVerdict) -> RenderableType:
     if reserved:
         lines.append(Text(f"{reserved:,} bytes mapped by the allocator to take blocks from"))
     lines.append(_render_events(trace))
+    if trace.scans:
+        lines.append(_render_scan(trace.scans[-1]))
     lines.append(Text(verdict.sentence, KIND_STYLES[verdict.kind]))
     return Group(*lines)
 
@@ -145,6 +192,19 @@ def _render_events(trace: HeapTrace) -> Text:
         f"{events.from_before:,} about blocks not on record; "
         + (f"NOT COMPLETE, missed: {missed}" if missed else "nothing missed"),
         style="bold yellow" if missed else "dim",
+    )
+
+
+def _render_scan(scan: ReachabilityScan) -> Text:
+    limits = "; ".join(scan.limits)
+    if not scan.was_made:
+        return Text(f"not looked what still points at the blocks: {limits}", "dim")
+    return Text(
+        f"at {scan.elapsed_s:.1f} s nothing pointed at {scan.lost_bytes:,} bytes in "
+        f"{count_of(scan.lost_blocks, 'block')}: {scan.scanned_bytes / (1 << 20):,.1f} MiB looked "
+        f"through, the program stood still for {scan.pause_s * 1e3:,.0f} ms"
+        + (f"; {limits}" if limits else ""),
+        "dim",
     )
 
 

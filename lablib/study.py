@@ -29,6 +29,7 @@ from lablib.records import (
     SymbolCures,
     VmstatSample,
 )
+from lablib.scanning import sample_and_scan
 from lablib.symbols import ProcessSymbols
 from lablib.system import sample_vmstat
 from lablib.tracing.client import Tracer, run_memleak
@@ -163,6 +164,8 @@ def observe(
 ) -> Observation:
     """Release an app and watch it for `seconds`: its heap by the tracer, the machine by vmstat.
 
+    What still points at its blocks is looked at on the way (see `sample_and_scan`).
+
     `on_snapshot` is called every `interval_s`. The app runs on afterwards. Raises `LabError`.
     """
     with (
@@ -172,7 +175,7 @@ def observe(
         tracer.snapshot()  # the first one costs memory; vmstat shall not see that as the app's
         with _VmstatThread(app.pid) as vmstat:
             app.release()
-            for snapshot in tracer.sample(seconds, interval_s):
+            for snapshot in sample_and_scan(tracer, seconds, interval_s):
                 on_snapshot(snapshot)
         samples = tuple(sample for sample in vmstat.samples if sample.elapsed_s < seconds)
         return Observation(tracer.trace, judge_trace(tracer.trace), samples)

@@ -1,7 +1,7 @@
 /*
  * fib_fixed.c - fib_leak.c with its leak fixed: each term is given back once it is printed.
  *
- * usage: fib_fixed [--rate R] [--terms N] [--wait] [--lifetime S]
+ * usage: fib_fixed [--rate R] [--terms N] [--wait] [--lifetime S] [--stay]
  *
  * Try: ./fib_fixed --rate 100      and watch RES in top: it stands still
  * Try: ./fib_fixed --terms 92      ends with 93th, the last number that fits in 64 bits
@@ -48,9 +48,11 @@ int main(int argc, char **argv)
 	pthread_t thread;
 
 	leaky_wait_for_release(&options);
-	if ((errno = pthread_create(&thread, NULL, child, &options)))
-		leaky_fail("pthread_create");
-	if ((errno = pthread_join(thread, NULL)))
-		leaky_fail("pthread_join");
+	do {
+		if ((errno = pthread_create(&thread, NULL, child, &options)))
+			leaky_fail("pthread_create");
+		if ((errno = pthread_join(thread, NULL)))
+			leaky_fail("pthread_join");
+	} while (leaky_stay(&options));
 	return 0;
 }

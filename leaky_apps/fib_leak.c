@@ -1,7 +1,7 @@
 /*
  * fib_leak.c - computes Fibonacci numbers in a thread, and loses 8,192 bytes with each.
  *
- * usage: fib_leak [--rate R] [--terms N] [--wait] [--lifetime S]
+ * usage: fib_leak [--rate R] [--terms N] [--wait] [--lifetime S] [--stay]
  *
  * Try: ./fib_leak --rate 100      and watch RES in top: 800 KiB more every second
  * Try: ./fib_leak --terms 92      ends with 93th, the last number that fits in 64 bits
@@ -47,9 +47,11 @@ int main(int argc, char **argv)
 	pthread_t thread;
 
 	leaky_wait_for_release(&options);
-	if ((errno = pthread_create(&thread, NULL, child, &options)))
-		leaky_fail("pthread_create");
-	if ((errno = pthread_join(thread, NULL)))
-		leaky_fail("pthread_join");
+	do {
+		if ((errno = pthread_create(&thread, NULL, child, &options)))
+			leaky_fail("pthread_create");
+		if ((errno = pthread_join(thread, NULL)))
+			leaky_fail("pthread_join");
+	} while (leaky_stay(&options));
 	return 0;
 }

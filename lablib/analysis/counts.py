@@ -15,7 +15,7 @@ from lablib.wording import count_of
 
 OPEN_FILES, THREADS, SEGMENTS = "open files", "threads", "shared memory segments"
 
-_SURE_GROWTH = 4.0
+_SURE_GROWTH = 20.0
 """What only grows has grown by so many times what it goes up and down by."""
 
 _STEP_SLACK = 0.02

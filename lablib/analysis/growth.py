@@ -60,8 +60,8 @@ class Growth:
 def read_growth(times_s: Sequence[float], values: Sequence[float]) -> Growth:
     """Return what a series of snapshots does.
 
-    `times_s` count from the start of the tracing: the pause before the first is one of the pauses
-    that a silence at the end is compared with.
+    `times_s` count from the start of the tracing: what has risen once is compared with the time
+    before that.
     """
     times, points = np.asarray(times_s, float), np.asarray(values, float)
     window_s = float(times[-1] - times[0])
@@ -102,10 +102,10 @@ def _read_rises(
 ) -> tuple[str, float]:
     window_s = float(times[-1] - times[0])
     interval_s = window_s / (len(times) - 1)
-    pauses = np.diff(rises) if len(rises) > 1 else rises - times[0]
-    pause_s = max(float(pauses.max()), interval_s) if len(pauses) else float(times[0])
+    before_s = float(rises[0] if len(rises) else times[0])
+    pause_s = float(np.diff(rises).max()) if len(rises) > 1 else max(before_s, interval_s)
     is_silent = silence_s >= (_LONG_PAUSES if len(rises) > 1 else 1.0) * pause_s
-    for part in _parts(times):
+    for part in (*_parts(times)[:-1], times >= rises[:1].sum()):
         enough = np.count_nonzero(rises > times[part][0]) >= MIN_RISES
         goes_on = _late_share(times[part], points[part]) >= MIN_LATE_SHARE
         if enough and goes_on and not is_silent:
@@ -124,20 +124,25 @@ def _read_drift(times: Floats, points: Floats) -> tuple[str, float]:
     window_s = float(times[-1] - times[0])
     if _bottoms_rise(times, points):
         return "grows", 0.0
-    first, last = np.array_split(points, 2)
-    peak, trough = last.max() - first.max(), last.min() - first.min()
     rate, error = estimate_slope(times, points)
     # Peaks and troughs of a straight line rise by half of what it rises by in the window.
-    if min(peak, trough) <= rate * window_s / 8:
+    if min(_rise(points)) <= rate * window_s / 8:
         return "varies", 0.0
     for part in _parts(times):
         rate, error = estimate_slope(times[part], points[part])
         if rate > error and _late_share(times[part], points[part]) >= MIN_LATE_SHARE:
             return "grows", 0.0
     rate, error = estimate_slope(times, points)
-    if rate > error / 2 and rate * window_s > _MATERIAL_SHARE * points.max():
+    is_material = rate * window_s > _MATERIAL_SHARE * points.max()
+    if rate > error / 2 and is_material and min(_rise(points[_parts(times)[0]])) > 0:
         return "unsure", _limit(window_s * ((error / rate) ** 2 - 1))
     return "varies", 0.0
+
+
+def _rise(points: Floats) -> tuple[float, float]:
+    """Return by how much the peak and the trough of the last half are above those of the first."""
+    first, last = np.array_split(points, 2)
+    return float(last.max() - first.max()), float(last.min() - first.min())
 
 
 def _bottoms_rise(times: Floats, points: Floats) -> bool:

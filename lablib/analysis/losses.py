@@ -48,12 +48,13 @@ class Losses:
 
 
 def read_losses(
-    scans: Sequence[tuple[float, StackReach | None]], times_s: Sequence[float]
+    scans: Sequence[tuple[float, StackReach | None]], times_s: Sequence[float], live_blocks: int
 ) -> Losses | None:
     """Return what the scans say about one stack, None where none of them looked at it.
 
     `scans` are (elapsed_s, what it says of the stack); None says that the stack held no block then.
-    `times_s` are those of the snapshots, on which the rate is read.
+    `times_s` are those of the snapshots, on which the rate is read; `live_blocks` is what the stack
+    holds at the end, which may be after the last scan.
     """
     if not scans or all(reach is None for _, reach in scans):
         return None
@@ -66,7 +67,7 @@ def read_losses(
         before = scans[-2][1]
         blocks = min(last.lost_blocks, before.lost_blocks if before else 0)
         size = last.lost_bytes * blocks // max(1, last.lost_blocks)
-    was_hidden = blocks > 0 and _were_freed(scans)
+    was_hidden = blocks > 0 and (live_blocks < blocks or _were_freed(scans))
     goes_on = _goes_on(scans, lost)
     rate, error = _estimate_rate(lost, times_s, elapsed_s) if goes_on else (0.0, 0.0)
     return Losses(

@@ -26,7 +26,8 @@ MIN_RETAINED_BYTES = 1 << 20
 MIN_RETAINED_SHARE = 0.5
 """Of the bytes that were freed at least so much must still be resident to call it retention."""
 
-_MIN_LOW_SHARE = 0.1
+_MIN_LOW_SHARE = 0.25
+_AT_REST = ("plateau", "churn", "clean")
 _GRAVITY = ("leaking", "growing", "undecided", "retention", "plateau", "churn", "clean")
 
 
@@ -52,11 +53,22 @@ def judge_trace(trace: HeapTrace) -> ProcessVerdict:
     voices = sorted(_listen(stacks, counts), key=_rank)
     retention = _find_retention(trace)
     first = voices[0] if voices else _Voice("clean", (), "")
+    if first.kind in _AT_REST:
+        first = _Voice(_find_main_kind(stacks), (), "")
     if retention and _GRAVITY.index(first.kind) > _GRAVITY.index("retention"):
         first = _Voice("retention", (), retention)
     evidence = _gather(trace, first.needed_s)
     sentence = _describe(first, voices, evidence, trace)
     return ProcessVerdict(first.kind, sentence, stacks, counts, evidence)
+
+
+def _find_main_kind(stacks: Sequence[StackVerdict]) -> str:
+    """Return the kind, of those that need no action, that most of the allocated bytes are of."""
+    sizes = dict.fromkeys(_AT_REST, 0)
+    for stack in stacks:
+        if stack.usage.kind == "heap" and stack.kind in sizes:
+            sizes[stack.kind] += stack.usage.allocated_bytes
+    return max(sizes, key=lambda kind: sizes[kind]) if any(sizes.values()) else "clean"
 
 
 def _rank(voice: _Voice) -> tuple[int, tuple[float, ...]]:
@@ -143,9 +155,11 @@ def _describe(
     if first.kind == "retention":
         return first.sentence
     last = trace.snapshots[-1]
+    if not last.events.allocations:
+        return f"Not a leak: it allocated nothing in {trace.seconds:.1f} s.{_explain_rss(evidence)}"
     return (
-        f"Not a leak: nothing grew in {trace.seconds:.1f} s that goes on growing; "
-        f"{last.events.frees:,} of {count_of(last.events.allocations, 'block')} were freed, and "
+        f"Not a leak: nothing went on growing in {trace.seconds:.1f} s. Of "
+        f"{count_of(last.events.allocations, 'block')}, {last.events.frees:,} were freed; "
         f"{count_of(last.live_bytes, 'byte')} are still in use.{_explain_rss(evidence)}"
     )
 

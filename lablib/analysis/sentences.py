@@ -39,11 +39,12 @@ def name_site(usage: StackUsage) -> str:
     """
     if not usage.frames:
         return "an unknown caller"
-    first = usage.frames[0]
-    own = next((frame for frame in usage.frames if ".so" not in frame.module), first)
-    if own is first or own.function is None:
-        return _name_frame(first)
-    return f"{_name_frame(own)} by {(first.function or first.module).lstrip('_')}"
+    frames = usage.frames
+    number = next((n for n, frame in enumerate(frames) if ".so" not in frame.module), 0)
+    if number == 0 or frames[number].function is None:
+        return _name_frame(frames[0])
+    called = frames[number - 1]
+    return f"{_name_frame(frames[number])} by {(called.function or called.module).lstrip('_')}"
 
 
 def describe_rate(rate: float, error: float, unit: str = "bytes") -> str:
@@ -76,36 +77,36 @@ def describe_stack(findings: Findings) -> str:
 def _describe_lost(findings: Findings, losses: Losses) -> str:
     usage, seconds = findings.usage, findings.evidence.window_s
     site, noun = name_site(usage), _NOUNS[usage.kind]
-    lost = _size(losses.lost_bytes, losses.lost_blocks, noun)
-    of = f"of the {count_of(usage.allocated_blocks, noun)} that it made in {seconds:.1f} s"
+    made = f"{count_of(usage.allocated_blocks, noun)} that it made in {seconds:.1f} s"
+    if losses.lost_blocks < usage.allocated_blocks:
+        which = f"{losses.lost_blocks:,} of the {made}"
+    else:
+        which = f"any of the {made}" if losses.lost_blocks > 1 else f"the {made}"
+    lost = f"nothing points any longer at {which}, {count_of(losses.lost_bytes, 'byte')}"
     if losses.goes_on:
-        rate = describe_rate(findings.rate, findings.error)
-        freed = f"; {count_of(usage.freed_blocks, noun)} freed" if usage.freed_blocks else ""
-        return f"{site} leaks {rate}: nothing points any longer at {lost}, {of}{freed}."
+        return f"{site} leaks {describe_rate(findings.rate, findings.error)}: {lost}."
     if losses.births > 1:
-        return (
-            f"{site} leaks: nothing points any longer at {lost}, {of}. "
-            "That has not happened often enough to tell a rate."
-        )
-    silence_s = findings.growth.window_s
-    return (
-        f"{site} leaked once: nothing points any longer at {lost}. "
-        f"It lost nothing else in {silence_s:.1f} s, so the leak does not grow: 0 bytes a second."
-    )
+        return f"{site} leaks: {lost}. That has not happened often enough to tell a rate."
+    return f"{site} leaked once: {lost}. It has lost nothing more since, so there is no rate."
 
 
 def _describe_leaking(findings: Findings) -> str:
-    rate = describe_rate(findings.rate, findings.error)
     return (
-        f"{_site(findings)} leaks {rate}: it holds {_live(findings)} after "
-        f"{findings.evidence.window_s:.1f} s, and {_freed(findings)}. "
-        "Whether something still points at them was not looked at."
+        f"{_site(findings)} leaks {describe_rate(findings.rate, findings.error)}: after "
+        f"{findings.evidence.window_s:.1f} s it holds {_live(findings)}, and {_freed(findings)}. "
+        f"{_not_looked(findings)}"
     )
+
+
+def _not_looked(findings: Findings) -> str:
+    if findings.usage.kind == "thread_stack":
+        return "Each is from a thread that was never joined or detached, or that never ends."
+    return "Whether something still points at them was not looked at."
 
 
 def _describe_growing(findings: Findings) -> str:
     rate = describe_rate(findings.rate, findings.error)
-    text = f"{_site(findings)} grows by {rate} and holds {_live(findings)}; {_freed(findings)}."
+    text = f"{_site(findings)} grows by {rate}. It holds {_live(findings)} and {_freed(findings)}."
     if findings.evidence.was_hidden:
         return f"{text} {_HIDDEN}"
     if findings.losses is None:
@@ -121,17 +122,17 @@ def _describe_plateau(findings: Findings) -> str:
     how = f"has not grown for {growth.silence_s:.1f} s"
     if growth.rises and growth.silence_s < growth.window_s / 10:
         how = "has all but stopped growing"
-    return f"{_site(findings)} holds {_live(findings)} and {how}; {_freed(findings)}."
+    return f"{_site(findings)} holds {_live(findings)} and {how}; it {_freed(findings)}."
 
 
 def _describe_churn(findings: Findings) -> str:
-    text = f"{_site(findings)} allocates and frees without growing: {_freed(findings)}"
-    live = f"{text}; it holds {_live(findings)}." if findings.usage.live_blocks else f"{text}."
+    text = f"{_site(findings)} allocates and frees without growing: it {_freed(findings)}"
+    live = f"{text} and holds {_live(findings)}." if findings.usage.live_blocks else f"{text}."
     return f"{live} {_HIDDEN}" if findings.evidence.was_hidden else live
 
 
 def _describe_clean(findings: Findings) -> str:
-    return f"{_site(findings)} holds nothing: {_freed(findings)}."
+    return f"{_site(findings)} holds nothing: it {_freed(findings)}."
 
 
 def _describe_undecided(findings: Findings) -> str:
@@ -173,7 +174,10 @@ def _live(findings: Findings) -> str:
 def _freed(findings: Findings) -> str:
     usage = findings.usage
     made = count_of(usage.allocated_blocks, _NOUNS[usage.kind])
-    return f"{usage.freed_blocks:,} of {made} freed"
+    if usage.freed_blocks in (0, usage.allocated_blocks):
+        which = "none of its" if not usage.freed_blocks else "its" if made[0:2] == "1 " else "all"
+        return f"freed {which} {made}"
+    return f"freed {usage.freed_blocks:,} of its {made}"
 
 
 def _size(size_bytes: int, blocks: int, noun: str = "block") -> str:

@@ -26,7 +26,7 @@ Key = tuple[str, tuple[Frame, ...]]
 
 @dataclass
 class StackSeries:
-    """What one call stack held at each snapshot since it was first seen."""
+    """What one call stack held at each snapshot, from the last one before it was first seen."""
 
     times_s: list[float] = field(default_factory=list)
     live_bytes: list[float] = field(default_factory=list)
@@ -47,11 +47,14 @@ def judge_stacks(trace: HeapTrace) -> tuple[StackVerdict, ...]:
     """Return the verdicts on a trace's call stacks: heap first, the largest first."""
     last = trace.snapshots[-1]
     series: dict[Key, StackSeries] = {}
+    before_s = 0.0  # nothing had been counted when the tracing began
     for snapshot in trace.snapshots:
         for usage in _judged(snapshot):
-            series.setdefault((usage.kind, usage.frames), StackSeries()).add(
-                snapshot.elapsed_s, usage
-            )
+            key = (usage.kind, usage.frames)
+            if key not in series:
+                series[key] = StackSeries([before_s], [0.0], [0.0])
+            series[key].add(snapshot.elapsed_s, usage)
+        before_s = snapshot.elapsed_s
     scans = _index_scans(trace)
     verdicts = [
         _judge_stack(usage, series[key], scans.get(key, ()), last.is_running)
@@ -112,7 +115,7 @@ def _judge_stack(
     is_running: bool,
 ) -> StackVerdict:
     growth = read_growth(series.times_s, series.live_bytes)
-    losses = read_losses(scans, series.times_s)
+    losses = read_losses(scans, series.times_s, usage.live_blocks)
     kind = _choose_kind(usage, growth, losses)
     rate, error = growth.rate, growth.error
     if kind == "leaking" and losses is not None and losses.lost_blocks:
@@ -132,7 +135,8 @@ def _choose_kind(usage: StackUsage, growth: Growth, losses: Losses | None) -> st
     if growth.state == "unsure":
         return "undecided"
     if growth.state == "grows":
-        is_looked_at = losses is not None
+        # Something always leads to a thread's stack; nobody's waiting for it leaks it all the same.
+        is_looked_at = losses is not None and usage.kind != "thread_stack"
         frees = usage.freed_blocks >= MAX_FREED_SHARE_OF_A_LEAK * usage.allocated_blocks
         return "growing" if is_looked_at or (frees and usage.freed_blocks) else "leaking"
     return "churn" if usage.freed_blocks else "plateau"

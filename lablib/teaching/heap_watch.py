@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lablib.errors import LabError
 from lablib.records import HeapSnapshot, HeapTrace
+from lablib.scanning import sample_and_scan
 from lablib.study import RunningApp
 from lablib.symbols import ProcessSymbols
 from lablib.teaching.experiments import RECORDINGS_DIR, keep_recording, try_or_replay
@@ -18,6 +19,8 @@ from lablib.tracing.control import start_service
 
 class HeapWatch(AbstractContextManager["HeapWatch"]):
     """An app's heap by call stack, from its release on, sampled by a thread of its own.
+
+    What still points at its blocks is looked at on the way (see `sample_and_scan`).
 
     Where the tracer can't be had it is the recording `name`, as in `run_or_replay`. The app is
     released in any case, and runs on when the watch is over.
@@ -102,7 +105,9 @@ class HeapWatch(AbstractContextManager["HeapWatch"]):
         return tracer
 
     def _run(self) -> None:
-        sampled = self._tracer.sample(self._seconds, self._interval_s, self._stopping.is_set)
+        sampled = sample_and_scan(
+            self._tracer, self._seconds, self._interval_s, self._stopping.is_set
+        )
         try:
             for snapshot in sampled:
                 with self._came:

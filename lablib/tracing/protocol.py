@@ -93,6 +93,14 @@ USAGE_FIELDS = (
 )
 """The words of `struct usage` in stack.bpf.c."""
 
+BLOCK_KEY_FIELDS = ("address", "process")
+BLOCK_FIELDS = ("size_bytes", "born_ns", "stack_number")
+PLACE_FIELDS = ("address", *BLOCK_FIELDS, "others")
+"""The words of `struct block_key`, `struct block` and `struct place` in blocks.bpf.c."""
+
+FIRST_BLOCK_ADDRESS = 2
+"""A lower address in a place says that no block is there."""
+
 ENDINGS = ("reached_top", "is_cut", "is_too_deep")
 """How a walk of a stack ended, in the order of `enum ending` in stack.bpf.c."""
 
@@ -115,6 +123,8 @@ _LENGTHS = struct.Struct("!II")
 _TRACING_DIR = Path(__file__).parent
 
 Message = tuple[dict[str, Any], bytes]
+Reply = Message | tuple[dict[str, Any], bytes, int]
+"""What the service answers; some answers pass on a file descriptor."""
 
 
 def socket_path() -> Path:
@@ -126,19 +136,40 @@ def service_fingerprint() -> str:
     """Return 12 hex digits that change whenever the tracer's code does (Python and C)."""
     digest = hashlib.sha256()
     package = _TRACING_DIR.parent
-    base = [package / "errors.py", *(package / "records").glob("*.py")]
+    base = [package / "errors.py", package / "ptrace.py", *(package / "records").glob("*.py")]
     tracing = [*_TRACING_DIR.glob("*.py"), *_TRACING_DIR.glob("programs/*.c")]
     for path in sorted(base + tracing):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:12]
 
 
-def send(connection: socket.socket, header: dict[str, Any], payload: bytes = b"") -> None:
-    """Send one message; the payload's bytes go as they are."""
+def send(
+    connection: socket.socket,
+    header: dict[str, Any],
+    payload: bytes = b"",
+    descriptor: int | None = None,
+) -> None:
+    """Send one message; the payload's bytes go as they are.
+
+    A `descriptor` is passed on behind it, for `receive_descriptor`.
+    """
     text = json.dumps(header).encode()
     connection.sendall(_LENGTHS.pack(len(text), len(payload)) + text)
     if payload:
         connection.sendall(payload)
+    if descriptor is not None:
+        socket.send_fds(connection, [b"\0"], [descriptor])
+
+
+def receive_descriptor(connection: socket.socket) -> int:
+    """Return the file descriptor that was passed on behind a message, now this process's own.
+
+    Raises `TracerError` where none comes.
+    """
+    _, descriptors, _, _ = socket.recv_fds(connection, 1, 1)
+    if len(descriptors) != 1:
+        raise TracerError("the tracer's connection ended where a file should have come")
+    return descriptors[0]
 
 
 def receive(

@@ -1,22 +1,17 @@
 """The leaky apps print what they should, keep their rate, and stay within their cap."""
 
-import json
 import subprocess
 import time
 
 import psutil
 import pytest
 
-from lablib.apps import APPS_DIR, LocalApp, build_app, list_apps
+from lablib.apps import LocalApp, build_app, list_apps, list_corpus
 from lablib.errors import AppError
 from lablib.release import MEMORY_CAP_BYTES
 
-STEERED = [
-    name
-    for name in list_apps()
-    if json.loads((APPS_DIR / f"{name}.json").read_text()).get("is_steered")
-]
-PACED = sorted(set(list_apps()) - set(STEERED))
+PACED = list_corpus()
+STEERED = sorted(set(list_apps()) - set(PACED))
 
 
 def fibonacci(count):

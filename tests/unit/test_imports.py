@@ -10,7 +10,19 @@ import lablib
 PACKAGE = Path(lablib.__file__).parent
 RANKS = {
     **dict.fromkeys(["", "errors", "records"], 0),
-    **dict.fromkeys(["privilege", "release", "resources", "unwinding", "wording", "ptrace"], 1),
+    **dict.fromkeys(
+        [
+            "privilege",
+            "release",
+            "resources",
+            "unwinding",
+            "wording",
+            "ptrace",
+            "truth",
+            "demangling",
+        ],
+        1,
+    ),
     **dict.fromkeys(["engine", "linking", "elf_symbols", "encoding"], 2),
     **dict.fromkeys(
         [
@@ -20,6 +32,7 @@ RANKS = {
             "system",
             "symbols",
             "analysis",
+            "reachability",
             "recording",
             "page_cache",
             "tracing",
@@ -30,23 +43,11 @@ RANKS = {
         ],
         3,
     ),
-    **dict.fromkeys(
-        [
-            "plots",
-            "figures",
-            "study",
-            "report",
-            "flame",
-            "live",
-            "windows",
-            "comparison",
-            "editing",
-        ],
-        4,
-    ),
-    **dict.fromkeys(["panels", "doctor", "demo", "jupyter", "cleanup", "watching"], 5),
-    **dict.fromkeys(["cli_trace", "teaching"], 6),
-    "cli_compare": 7,
+    **dict.fromkeys(["plots", "figures", "scanning", "report", "flame", "live", "windows"], 4),
+    **dict.fromkeys(["comparison", "editing"], 4),
+    **dict.fromkeys(["panels", "study", "cleanup", "watching"], 5),
+    **dict.fromkeys(["cli_trace", "doctor", "demo", "jupyter"], 6),
+    **dict.fromkeys(["teaching", "cli_compare"], 7),
     "cli": 8,
     "__main__": 9,
 }

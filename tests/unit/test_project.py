@@ -1,7 +1,6 @@
 """The project's files agree with each other."""
 
 import importlib
-import json
 import re
 import subprocess
 import sys
@@ -12,6 +11,8 @@ import pytest
 import yaml
 
 import benchmarks
+from lablib.apps import find_source, list_apps, read_truth
+from lablib.truth import WHAT_LEAKS
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -19,11 +20,15 @@ else:
     import tomli as tomllib
 
 ROOT = Path(__file__).parents[2]
-APPS = sorted(path.stem for path in (ROOT / "leaky_apps").glob("*.c"))
 C_FILES = sorted(
     path.relative_to(ROOT)
     for folder in ("leaky_apps", "lablib", "tests", "benchmarks")
-    for path in (ROOT / folder).rglob("*.[ch]")
+    for path in (ROOT / folder).rglob("*")
+    if path.suffix in (".c", ".cpp", ".h")
+)
+ALLOCATES = re.compile(
+    r"\b(x?malloc|calloc|realloc|mmap|pthread_create|open|accept4|getline|strdup|asprintf|shmget"
+    r"|shm_open)\(|\bnew \w"
 )
 CONDA_NAMES = {"docker": "docker-py", "matplotlib": "matplotlib-base"}
 
@@ -72,15 +77,18 @@ def test_every_package_is_packaged_with_its_scripts_styles_and_settings():
     assert packaged == {path for ext in wanted for path in ROOT.glob(f"lablib/**/*.{ext}")}
 
 
-@pytest.mark.parametrize("name", APPS)
+@pytest.mark.parametrize("name", list_apps())
 def test_ground_truth_names_a_line_that_allocates_in_that_function(name):
-    truth = json.loads((ROOT / "leaky_apps" / f"{name}.json").read_text())
+    truth = read_truth(name)
     assert truth["is_leak"] == bool(truth["leaks"])
     for leak in truth["leaks"]:
-        lines = (ROOT / "leaky_apps" / leak["file"]).read_text().splitlines()
-        assert re.search(r"\b(m|c|re)alloc\(", lines[leak["line"] - 1])
+        assert leak["file"] == find_source(name).name
+        lines = find_source(name).read_text().splitlines()
+        assert ALLOCATES.search(lines[leak["line"] - 1])
         above = "\n".join(lines[: leak["line"]])
-        assert re.findall(r"^\S.*\b(\w+)\(.*\)$", above, re.MULTILINE)[-1] == leak["function"]
+        functions = re.findall(r"^\S.*\b(\w+)\(.*\)$", above, re.MULTILINE)
+        assert functions[-1] == leak["function"]
+        assert leak["what"] in WHAT_LEAKS
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("notebooks/*.ipynb")), ids=lambda path: path.stem)

@@ -1,13 +1,15 @@
 /*
  * alloc_free.c - the control: allocates a block and frees it again, term by term.
  *
- * usage: alloc_free [--rate R] [--terms N] [--wait] [--lifetime S]
+ * usage: alloc_free [--rate R] [--terms N] [--wait] [--lifetime S] [--stay]
  *
  * Try: ./alloc_free --rate 1000 & ./lab trace --pid $! --seconds 5     nothing may be found
  */
 #include "leaky.h"
 
-#define BLOCK_BYTES (123 * 8) /* a size of its own, easy to find in a trace */
+#ifndef BLOCK_BYTES
+#define BLOCK_BYTES 984 /* 123 * 8: a size of its own, easy to find in a trace */
+#endif
 
 LEAKY_SITE static void use_block(uint64_t n)
 {
@@ -22,14 +24,8 @@ LEAKY_SITE static void use_block(uint64_t n)
 int main(int argc, char **argv)
 {
 	struct leaky_options options = leaky_start(argc, argv);
-	struct leaky_pace pace;
 
-	leaky_wait_for_release(&options);
-	pace = leaky_pace(&options);
-	for (uint64_t n = 0; !options.terms || n < options.terms; n++) {
-		use_block(n);
-		leaky_sleep(&pace);
-	}
+	leaky_run(&options, use_block);
 	puts("done");
 	return 0;
 }
