@@ -118,6 +118,14 @@ def _place(strip: Strip, span: float) -> tuple[float, float]:
     return start, start + span
 
 
+def choose_ticks(low: float, high: float) -> list[float]:
+    """Return two or three round numbers between the ends of a scale of `choose_limits`."""
+    span = high - low
+    power = 10.0 ** math.floor(math.log10(span * 1.001))
+    step = power / 2 if span < 1.5 * power else power if span < 3 * power else 2 * power
+    return [step * at for at in range(math.ceil(low / step), math.floor(high / step) + 1)]
+
+
 def plot_vmstat(
     samples: Sequence[VmstatSample],
     title: str = "",

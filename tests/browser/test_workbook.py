@@ -73,6 +73,19 @@ def steer_the_family(page):
     expect(find_outputs(page).get_by_text("fork: sharing has been closed")).to_have_count(1)
 
 
+def watch_again(page):
+    """The strips move again, with all cells run, and a second Stop leaves another picture."""
+    pictures = len(find_figures(page))
+    find_outputs(page).get_by_role("button", name="Start").first.click()
+    expect(find_outputs(page).get_by_text("Live.", exact=True)).to_have_count(1)
+    expect(find_outputs(page).locator(".bqplot:visible")).not_to_have_count(0)
+    page.wait_for_timeout(4000)
+    take_screenshot(page, "07_vmstat_and_its_friends", "strips")
+    find_outputs(page).get_by_role("button", name="Stop").first.click()
+    expect(find_outputs(page).get_by_text("Stopped.", exact=False)).to_have_count(3)
+    assert len(find_figures(page)) == pictures
+
+
 # What a learner does in a notebook: it is given the page, with all cells run.
 INTERACTIONS = {
     "00_start_here": keep_a_prediction,
@@ -81,6 +94,7 @@ INTERACTIONS = {
     "03_the_stack": go_deeper,
     "04_the_heap": steer_the_heap,
     "05_shared_and_mapped": steer_the_family,
+    "07_vmstat_and_its_friends": watch_again,
     "09_fibonacci_case": choose_another_rate,
 }
 

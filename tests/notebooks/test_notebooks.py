@@ -2,6 +2,7 @@
 
 import re
 import resource
+import subprocess
 import time
 from pathlib import Path
 
@@ -365,3 +366,130 @@ def test_the_heap_without_the_tracer_shows_its_recording_and_says_so(monkeypatch
     text = "".join(out.get("text", "") for out in outputs if out.output_type == "stream")
     assert text.count("RECORDED, not live") == 1
     assert "allocate_blocks+0x" in text
+
+
+# 07: what others do on the machine in the same seconds is in its columns too. How much that may be,
+# the notebook has measured itself.
+
+VMSTAT = "07_vmstat_and_its_friends"
+
+
+def read_changes(caption):
+    """The changes in MiB of a table of columns, by column; one for each step."""
+    table = read_table(VMSTAT, caption)
+    return {
+        column: [float(cell.replace(",", "")) for cell in cells] for column, cells in table.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def file_mib():
+    text, _ = read_outputs(VMSTAT)
+    return read_number(r"the experiments take ([\d,]+) MiB", text)
+
+
+@pytest.fixture(scope="module")
+def others_mib():
+    """How much others may take or give back while an experiment runs; a skip if that hides it."""
+    still = read_result(VMSTAT, "By how much does `free` move in these four seconds, up and down?")
+    noise_mib = float(still.removesuffix(" MiB").replace(",", ""))
+    if noise_mib > 16:
+        pytest.skip(f"others moved {noise_mib:.0f} MiB on this machine in four seconds")
+    return 32 + 4 * noise_mib
+
+
+def test_vmstat_and_its_friends(file_mib):
+    text, figures = read_outputs(VMSTAT)
+    assert len(figures) == 3
+    fall = read_result(VMSTAT, "By how much does the column `free` fall in these four lines?")
+    if re.search("procps-ng 4.0.2", subprocess.check_output(["vmstat", "-V"], text=True)):
+        assert fall == "0 MiB"
+        assert "The first vmstat has repeated its sizes." in text
+    else:
+        assert "The first vmstat has read its sizes each time." in text
+        assert float(fall.removesuffix(" MiB").replace(",", "")) > file_mib / 4
+    columns = read_table(VMSTAT, "This machine now")
+    assert list(columns)[:3] == ["free", "buff", "cache"]
+    assert "not known" not in {cells[0] for cells in columns.values()}
+    added = read_result(VMSTAT, "Add up free, buff and cache of your machine.")
+    assert added == "“more than available”"
+    assert read_result(VMSTAT, "How much of this fall can the program have caused") == "16 %"
+
+
+def test_the_first_line_of_vmstat_is_an_average_since_the_start():
+    text, _ = read_outputs(VMSTAT)
+    first = read_number(r"cs, line by line: \[(\d+)", text)
+    since_start = read_number(r"started: ([\d,]+) a second and processor", text)
+    assert first == pytest.approx(since_start, rel=0.1, abs=5)
+
+
+def test_the_decoy_moves_from_free_to_cache_and_back(file_mib):
+    text, _ = read_outputs(VMSTAT)
+    assert f"pages of the file in memory: {file_mib} MiB" in text
+    assert f"{file_mib} MiB were read, {file_mib} MiB of them are in memory" in text
+    changes = read_changes("One file, three times")
+    for way, cache, free in zip((1, -1, 1), changes["cache"], changes["free"], strict=True):
+        assert way * cache > file_mib / 2
+        assert -way * free > file_mib / 2
+    forgetting = read_result(VMSTAT, "The file is forgotten, and then read again.")
+    assert forgetting == "“free comes back, and falls again when the file is read”"
+
+
+def test_the_decoy_is_as_large_as_its_file_and_hardly_touches_available(file_mib, others_mib):
+    changes = read_changes("One file, three times")
+    for column in ("free", "cache"):
+        sizes = list(map(abs, changes[column]))
+        assert sizes == pytest.approx([file_mib] * 3, abs=others_mib)
+    assert max(map(abs, changes["available"])) < file_mib / 4 + others_mib
+
+
+def test_shared_memory_looks_like_cache_and_is_not_available(file_mib, others_mib):
+    changes = read_changes(f"{file_mib // 2} MiB of shared memory")
+    assert changes["cache"] == [pytest.approx(file_mib / 2, abs=others_mib)]
+    assert changes["available"] == [pytest.approx(-file_mib / 2, abs=others_mib)]
+
+
+LEAKS = ("Five seconds of a leak", "A leak behind a decoy")
+
+
+@pytest.mark.parametrize("leak", LEAKS)
+def test_the_leak_is_seen_in_its_process(leak):
+    (leaked,) = read_changes(leak)["RSS"]
+    assert 4 * 32 <= leaked <= 7 * 32
+
+
+@pytest.mark.parametrize("leak", LEAKS)
+def test_the_leak_takes_what_is_available(leak, others_mib):
+    changes = read_changes(leak)
+    assert changes["available"] == [pytest.approx(-changes["RSS"][0], abs=others_mib)]
+
+
+@pytest.mark.usefixtures("others_mib")
+def test_the_judge_tells_the_decoy_from_the_leak():
+    text, _ = read_outputs(VMSTAT)
+    assert re.search(r"^page_cache: Page cache, not a leak", text, re.MULTILINE)
+    assert re.search(r"^shrinking: ", text, re.MULTILINE)
+    leaking = read_result(VMSTAT, "It leaks for about five seconds. Which columns move?")
+    assert leaking == "“free and available fall, cache stays”"
+    shared = read_result(VMSTAT, "Which columns move now?")
+    assert shared == "“free and available fall, cache rises”"
+
+
+def test_rss_grows_by_a_file_that_costs_nothing(file_mib):
+    sizes = read_table(VMSTAT, "The Python process, in MiB")
+    before, mapped, after = (
+        [float(size.replace(",", "")) for size in row] for row in sizes.values()
+    )
+    assert mapped[0] - before[0] == pytest.approx(file_mib, abs=1)
+    assert mapped[1] - before[1] == pytest.approx(file_mib, abs=1)
+    assert abs(mapped[2] - before[2]) < 1
+    assert abs(after[0] - before[0]) < 1
+
+
+def test_the_slow_leak_shows_in_its_process():
+    text, _ = read_outputs(VMSTAT)
+    minutes = float(re.search(r"([\d.]+) minutes: RSS has grown", text)[1])
+    leaked_kib = read_number(r"RSS has grown by ([\d,]+) KiB", text)
+    assert 8 * 60 * (minutes - 0.1) <= leaked_kib <= 8 * 60 * (minutes + 0.1) + 512
+    (pid,) = re.findall(r"process (\d+) leaks slowly", text)
+    assert not psutil.pid_exists(int(pid))
