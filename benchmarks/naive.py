@@ -99,4 +99,3 @@ def _amount_of(app: AppFiles) -> tuple[float, int]:
     """Return an app's terms per second, and how many it does in `SECONDS`."""
     rate = float(app.truth["rate"])
     return rate, round(rate * SECONDS)
-
