@@ -1,4 +1,4 @@
-"""The corpus, run under the tracer: one long run of each program, and what shorter ones had seen."""
+"""The corpus under the tracer: one long run of each program, and what shorter ones would see."""
 
 from __future__ import annotations
 
@@ -55,21 +55,22 @@ def run_app(app: AppFiles, seconds: float, moments_s: Sequence[float] = MOMENTS_
         for snapshot in tracer.sample(seconds + INTERVAL_S, INTERVAL_S):
             if due_s and snapshot.elapsed_s >= due_s[0] - INTERVAL_S / 2 and snapshot.is_running:
                 due_s.pop(0)
-                scan(tracer)
+                tracer.keep_scan(scan(tracer))
         return tracer.trace
 
 
 def cut_trace(trace: HeapTrace, seconds: float) -> HeapTrace:
-    """Return what a trace of only so many seconds would have seen."""
-    kept = [shot for shot in trace.snapshots if shot.elapsed_s <= seconds + INTERVAL_S / 2]
-    end_s = kept[-1].elapsed_s + INTERVAL_S
-    usual = _scan_times(seconds) | {seconds}
-    scans = [
-        each
-        for each in trace.scans
-        if each.elapsed_s < end_s and any(abs(each.elapsed_s - t) < INTERVAL_S for t in usual)
-    ]
-    return replace(trace, snapshots=tuple(kept), scans=tuple(scans))
+    """Return what a trace of only so many seconds would have seen: it ends behind its last scan."""
+    usual = sorted(_scan_times(seconds))
+    early_s = INTERVAL_S / 2
+    scans = []
+    for each in trace.scans:
+        if usual and each.elapsed_s >= usual[0] - early_s:
+            scans.append(each)
+            usual = [due_s for due_s in usual if due_s - early_s > each.elapsed_s]
+    end_s = max(seconds, scans[-1].elapsed_s if scans else 0.0)
+    count = sum(shot.elapsed_s <= end_s for shot in trace.snapshots)
+    return replace(trace, snapshots=trace.snapshots[: count + 1], scans=tuple(scans))
 
 
 def _scan_times(seconds: float) -> set[float]:

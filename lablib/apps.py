@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import os
 import shutil
 import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -74,13 +75,19 @@ def build_app(name: str, stripped: bool = False) -> AppFiles:
     without a compiler.
     """
     source = find_source(name)
+    truth = read_truth(name)
     executable = BUILD_DIR / ("stripped" if stripped else "") / name
-    run_make(name, source, executable)
-    return AppFiles(name, executable, source, read_truth(name))
+    run_make(source, executable, truth)
+    return AppFiles(name, executable, source, truth)
 
 
-def run_make(name: str, source: Path, executable: Path, *settings: str) -> None:
-    """Have make bring a program of the apps up to date; `settings` are variables of the Makefile.
+def find_plugin(executable: Path, truth: Mapping[str, Any]) -> Path | None:
+    """Return the shared library that a program loads from beside itself, None for the others."""
+    return executable.with_name(f"{executable.name}.so") if truth.get("has_plugin") else None
+
+
+def run_make(source: Path, executable: Path, truth: Mapping[str, Any], *settings: str) -> None:
+    """Have make bring a program up to date; `settings` are variables of the Makefile.
 
     Raises `ToolMissingError` without a compiler for that source, `AppError` for a failed build.
     """
@@ -91,16 +98,18 @@ def run_make(name: str, source: Path, executable: Path, *settings: str) -> None:
                 f"building the leaky apps needs {tool}",
                 f"run: sudo apt-get install {compiler} libc6-dev make",
             )
-    with _build_lock(name):
+    plugin = find_plugin(executable, truth)
+    targets = [path.relative_to(APPS_DIR) for path in (executable, plugin) if path]
+    with _build_lock(executable.name):
         made = subprocess.run(
-            ["make", "-s", "-C", APPS_DIR, *settings, executable.relative_to(APPS_DIR)],
+            ["make", "-s", "-C", APPS_DIR, *settings, *targets],
             capture_output=True,
             text=True,
             check=False,
         )
     if made.returncode != 0:
         said = next((line for line in made.stderr.splitlines() if "error" in line.lower()), "")
-        raise AppError(f"building {name} failed: {said or made.stderr.strip()[-200:]}")
+        raise AppError(f"building {executable.name} failed: {said or made.stderr.strip()[-200:]}")
 
 
 def _find_sources() -> dict[str, Path]:
@@ -188,8 +197,9 @@ class LocalApp(AbstractContextManager["LocalApp"]):
 
     def read_logs(self) -> str:
         """Return what the app has printed so far."""
-        self._output.seek(0)
-        return self._output.read().decode(errors="replace")
+        # The app writes where this file's position is, so that must not be moved to read.
+        descriptor = self._output.fileno()
+        return os.pread(descriptor, os.fstat(descriptor).st_size, 0).decode(errors="replace")
 
     def read_source(self) -> str:
         """Return the app's C source."""

@@ -45,15 +45,22 @@ static void *work_on(void *argument)
 	return NULL;
 }
 
+static void add_worker(void (*work)(unsigned worker, uint64_t n))
+{
+	if (workers.count == MOST_WORKERS)
+		leaky_fail("too many threads");
+	workers.work = work;
+	errno = pthread_create(
+		&workers.threads[workers.count], NULL, work_on, (void *)(size_t)workers.count);
+	if (errno)
+		leaky_fail("pthread_create");
+	workers.count++;
+}
+
 static void start_workers(unsigned count, void (*work)(unsigned worker, uint64_t n))
 {
-	workers.work = work;
-	for (workers.count = 0; workers.count < count; workers.count++) {
-		errno = pthread_create(&workers.threads[workers.count], NULL, work_on,
-			(void *)(size_t)workers.count);
-		if (errno)
-			leaky_fail("pthread_create");
-	}
+	while (workers.count < count)
+		add_worker(work);
 }
 
 /* Has a worker do its work with `n`, and returns once it is done. */

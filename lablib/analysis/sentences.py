@@ -65,6 +65,12 @@ def describe_stack(findings: Findings) -> str:
     losses = findings.losses
     if losses is not None and losses.lost_blocks and findings.kind == "leaking":
         return _describe_lost(findings, losses)
+    if losses is not None and losses.needed_s and findings.kind == "undecided":
+        return (
+            f"Not enough evidence yet about {_site(findings)}: in the last scan nothing pointed at "
+            f"{losses.lost_blocks:,} of its {count_of(findings.usage.live_blocks, 'block')}, for "
+            f"the first time; {describe_wait(losses.needed_s, findings.is_running)}."
+        )
     if losses is not None and losses.lost_blocks and not losses.was_hidden:
         return (
             f"{name_site(findings.usage)} lost {_size(losses.lost_bytes, losses.lost_blocks)} "

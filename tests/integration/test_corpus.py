@@ -8,7 +8,7 @@ from corpus import Growth, is_stack_of, measure_growth
 
 from lablib.apps import build_app, list_corpus, read_truth
 
-AT_A_TIME = 4
+AT_A_TIME = 10
 
 
 @pytest.fixture(scope="module")
