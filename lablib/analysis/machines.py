@@ -22,6 +22,9 @@ MIN_CHANGE_BYTES = 16 << 20
 MIN_CACHE_SHARE = 0.6
 """So much of what free memory lost must be found in the cache to call it page cache."""
 
+MAX_TAKEN_SHARE = 0.1
+"""More than this of what free memory lost, and found in no cache, is not explained by the cache."""
+
 _MAX_NEEDED_S = 600.0
 
 
@@ -46,7 +49,7 @@ def judge_machine(samples: Sequence[VmstatSample]) -> MachineVerdict:
     free = samples[-1].free_bytes - samples[0].free_bytes
     cache = _cached(samples[-1]) - _cached(samples[0])
     window_s = times_s[-1] - times_s[0]
-    explained = 0 if _is_taken(times_s, unused) else cache
+    explained = cache if _is_all_cached(times_s, unused, free) else 0
     kind, needed_s = _choose_kind(len(samples), window_s, free, explained, left, slope, error)
     left_s = max(0.0, left[-1] / -slope) if kind == "shrinking" else None
     sentence = _describe(kind, samples, left, slope, error, needed_s)
@@ -59,10 +62,15 @@ def _cached(sample: VmstatSample) -> int:
     return sample.cache_bytes + sample.buffer_bytes
 
 
-def _is_taken(times_s: Sequence[float], unused: Sequence[int]) -> bool:
-    """Return whether memory goes on to be used that was neither free nor cached before."""
+def _is_all_cached(times_s: Sequence[float], unused: Sequence[int], free: int) -> bool:
+    """Return whether what is free and what is cached lose nothing, but to each other.
+
+    A steady loss counts from 16 MiB on; any other has to be a small part of what free memory lost.
+    """
+    taken = unused[0] - unused[-1]
     slope, error = estimate_slope(times_s, unused)
-    return unused[0] - unused[-1] >= MIN_CHANGE_BYTES and -slope > error
+    is_steady = taken >= MIN_CHANGE_BYTES and -slope > error
+    return not is_steady and taken <= MIN_CHANGE_BYTES - free * MAX_TAKEN_SHARE
 
 
 def _choose_kind(

@@ -21,12 +21,13 @@ from lablib.plots.palette import VMSTAT_STYLES
 from lablib.records import VmstatSample
 
 POINTS_SHOWN = 300
-STRIP_PIXELS = 78
+STRIP_PIXELS = 64
 TIMEOUT_S = 15.0
 
 _READING_S = 0.1
 _MARGIN = {"top": 6, "bottom": 6, "left": 60, "right": 20}
 _TIME_PIXELS = 36
+_MARK_PIXELS = 28
 _NAME_PIXELS = 72
 
 
@@ -119,6 +120,7 @@ class MachinePanel(Panel[VmstatSample]):
             colors=["#333333"],
             default_size=12,
             font_weight="normal",
+            apply_clip=False,  # they stand above the first strip
         )
 
     def _make_view(self) -> widgets.DOMWidget:
@@ -148,16 +150,21 @@ class MachinePanel(Panel[VmstatSample]):
             tick_style={} if is_last else {"display": "none"},
         )
         words = [self.mark_words] if name == self.columns[0] else []
-        extra = _TIME_PIXELS if is_last else 0
+        above = _MARK_PIXELS if words else 0
+        below = _TIME_PIXELS if is_last else 0
         return bqplot.Figure(
             marks=[self.lines[name], self.mark_lines[name], *words],
             axes=[self._ups[name], along],
             padding_x=0.0,
             padding_y=0.0,
-            fig_margin={**_MARGIN, "bottom": _MARGIN["bottom"] + extra},
+            fig_margin={
+                **_MARGIN,
+                "top": _MARGIN["top"] + above,
+                "bottom": _MARGIN["bottom"] + below,
+            },
             min_aspect_ratio=0.01,
             max_aspect_ratio=100,
-            layout=widgets.Layout(width="100%", height=f"{STRIP_PIXELS + extra}px"),
+            layout=widgets.Layout(width="100%", height=f"{STRIP_PIXELS + above + below}px"),
         )
 
     def _clear(self) -> None:
@@ -196,7 +203,7 @@ class MachinePanel(Panel[VmstatSample]):
                 line.y = [[0.0, 1.0] for _ in times]
         with self.mark_words.hold_sync():
             self.mark_words.x = times
-            self.mark_words.y = [0.75 if place % 2 else 0.9 for place in range(len(times))]
+            self.mark_words.y = [1.27 if place % 2 else 1.03 for place in range(len(times))]
             self.mark_words.text = [words for _, words in self.marks]
 
     def _plot(self) -> tuple[Figure, str] | None:

@@ -11,7 +11,7 @@ from lablib.teaching.tables import show_table
 _MEANINGS = {
     "free": ("RAM that holds nothing at all", "MemFree"),
     "buff": ("parts of disks outside of files, such as a file system's own notes", "Buffers"),
-    "cache": ("pages of files, shared memory, small things that the kernel can drop", "see below"),
+    "cache": ("pages of files, shared memory, notes of the kernel", "Cached + SReclaimable"),
     "swpd": ("what was moved out of RAM to swap", "SwapTotal - SwapFree"),
     "si": ("how fast pages come back from swap", ""),
     "so": ("how fast pages go out to swap", ""),

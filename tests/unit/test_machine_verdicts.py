@@ -46,6 +46,18 @@ def test_a_cache_that_grows_does_not_hide_what_is_taken_beside_it(cache):
     assert "not a leak" not in verdict.sentence
 
 
+def test_what_is_taken_at_no_steady_rate_is_not_called_cache_either():
+    taken = [0, 0, 150, 150, 60, 60, 150, 150]
+    samples = make_vmstat(
+        [START - 64 * t - taken[t] for t in range(8)],
+        cache_bytes=[64 * t for t in range(8)],
+        available_bytes=[START - each for each in taken],
+    )
+    verdict = judge_machine(samples)
+    assert verdict.kind == "undecided"
+    assert "Not enough evidence yet" in verdict.sentence
+
+
 def test_shared_memory_counts_as_cache_and_is_not_taken_for_it():
     samples = make_machine(cache=64, taken=0, held_back=lambda cached: cached)
     assert judge_machine(samples).kind == "shrinking"
