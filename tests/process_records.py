@@ -109,7 +109,7 @@ def make_heap_map():
         chunks.append(Chunk(at, size, state))
         at += size
     chunks.append(Chunk(at, end - at, "top"))
-    return HeapMap(start, end, tuple(chunks))
+    return HeapMap.of(start, end, chunks)
 
 
 def make_faults():

@@ -60,7 +60,7 @@ SPACE = AddressSpace(
 )
 SIZES = [ProcessSizes(0.1 * i, 4096, 4096, None, 0, 4096, 0, 0, 0, 4096, i, 0) for i in range(3)]
 PAGES = ResidentPages(0x1000, 4096, bytes([0, 1, 9, 255]))
-HEAP = HeapMap(0x1000, 0x2000, (Chunk(0x1000, 32, "used"), Chunk(0x1020, 4064, "top")))
+HEAP = HeapMap.of(0x1000, 0x2000, [Chunk(0x1000, 32, "used"), Chunk(0x1020, 4064, "top")])
 ALL = {"trace": TRACE, "sizes": SIZES, "both": (SPACE, PAGES), "heap": HEAP, "pages": 1000}
 
 

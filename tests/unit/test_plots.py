@@ -103,7 +103,7 @@ def test_bars_are_filled_as_far_as_they_are_resident():
     figure, _ = plot_address_space(make_space(heap_bytes=40 * MIB, heap_rss=10 * MIB))
     ends = {round(patch.get_x() + patch.get_width()) for patch in patches_named(figure, "region")}
     filled = {
-        round(patch.get_x() + patch.get_width()) for patch in patches_named(figure, "resources")
+        round(patch.get_x() + patch.get_width()) for patch in patches_named(figure, "resident")
     }
     assert 40 * MIB in ends
     assert 10 * MIB in filled
@@ -114,7 +114,7 @@ def test_a_bar_that_is_too_short_for_the_scale_is_filled_if_it_is_resident():
     figure, _ = plot_address_space(make_space())
     drawn, filled = (
         [patch.get_width() for patch in patches_named(figure, gid)]
-        for gid in ("region", "resources")
+        for gid in ("region", "resident")
     )
     assert min(filled) == min(drawn)
 
@@ -187,7 +187,7 @@ def test_heap_map_draws_every_block_and_its_key_adds_them_up():
 
 def test_a_line_of_a_large_heap_stands_for_several_pages():
     end = HEAP + 100 * MIB
-    figure, _ = plot_heap_map(HeapMap(HEAP, end, (Chunk(HEAP, 100 * MIB, "used"),)))
+    figure, _ = plot_heap_map(HeapMap.of(HEAP, end, [Chunk(HEAP, 100 * MIB, "used")]))
     (axes,) = figure.axes
     assert axes.get_xlim()[1] == 4 * MIB
     assert axes.get_ylim()[0] <= 40
