@@ -15,7 +15,13 @@ from lablib.panels.parts import DASHES, MARKERS, draw_marked_sample
 from lablib.panels.sources import Source
 from lablib.plots.palette import STACK_STYLES, LineStyle
 from lablib.plots.parts import MIB
-from lablib.plots.stacks import StackHistory, StackLine, choose_largest, plot_stacks
+from lablib.plots.stacks import (
+    MIN_SPAN_MIB,
+    StackHistory,
+    StackLine,
+    choose_largest,
+    plot_stacks,
+)
 from lablib.records import HeapSnapshot
 from lablib.wording import make_printable
 
@@ -106,13 +112,15 @@ class StacksPanel(Panel[HeapSnapshot]):
         self._style_by_stack = {stack: name or next(free) for stack, name in given.items()}
 
     def _show_line(self, mark: bqplot.Lines, line: StackLine | None) -> None:
+        if line is None and not len(mark.x):
+            return
         with mark.hold_sync():
             mark.x = line.times_s if line else []
             mark.y = [size / MIB for size in line.live_bytes] if line else []
 
     def _fit_scale(self, largest_mib: float) -> None:
         """Leave room above the largest; in steps, so that the chart doesn't breathe."""
-        needed = max(largest_mib * 1.05, 1 / 64)
+        needed = max(largest_mib * 1.05, MIN_SPAN_MIB)
         if not needed <= self.scales["y"].max <= 2 * needed:
             self.scales["y"].max = 1.3 * needed
 
@@ -130,7 +138,7 @@ def _render_table(lines: dict[str, StackLine]) -> str:
     )
     rows = "".join(_render_row(STACK_STYLES[name], line) for name, line in lines.items())
     if not rows:
-        return "No block is live."
+        return "No block has been allocated."
     return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
 
 

@@ -16,6 +16,9 @@ from lablib.records import HeapSnapshot, StackUsage
 from lablib.wording import count_of
 
 MAX_STACKS = len(STACK_STYLES)
+MIN_SPAN_MIB = 0.1
+"""Less than that is not blown up."""
+
 _LEGEND_LINE_INCHES = 0.24
 
 
@@ -36,9 +39,10 @@ class StackLine:
 
 
 def choose_largest(snapshot: HeapSnapshot, count: int = MAX_STACKS) -> list[StackUsage]:
-    """Return the stacks with the most live bytes, largest first."""
-    held = (stack for stack in snapshot.stacks if stack.live_bytes)
-    return nlargest(count, held, key=lambda stack: stack.live_bytes)
+    """Return the stacks with the most live bytes, largest first; of equal ones the busier."""
+    return nlargest(
+        count, snapshot.stacks, key=lambda stack: (stack.live_bytes, stack.allocated_bytes)
+    )
 
 
 class StackHistory:
@@ -89,7 +93,8 @@ def plot_stacks(
     """Return a figure of the live bytes of the largest call stacks, and its text description.
 
     A line for each of the five that hold the most in the last snapshot, in MiB, over the seconds
-    since the tracing began. `styles` are names in `STACK_STYLES`, that of the largest first.
+    since the tracing began. One that has given all back may be among them. `styles` are names in
+    `STACK_STYLES`, that of the largest first.
     """
     history = StackHistory()
     for snapshot in snapshots:
@@ -111,7 +116,7 @@ def plot_stacks(
         )
     axes.set_xlabel("time since the tracing began (s)")
     axes.set_ylabel("live heap (MiB)")
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, max(MIN_SPAN_MIB, axes.get_ylim()[1]))
     axes.grid(alpha=0.3)
     if lines:
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), frameon=False, borderaxespad=0.2)
@@ -124,7 +129,7 @@ def describe_stacks(snapshots: Sequence[HeapSnapshot], lines: Sequence[StackLine
     if not snapshots:
         return "No snapshot was taken."
     if not lines:
-        return f"After {snapshots[-1].elapsed_s:.1f} s no block is live."
+        return f"After {snapshots[-1].elapsed_s:.1f} s no block has been allocated."
     parts = [
         f"{line.name} holds {line.live_bytes[-1]:,} bytes in "
         f"{count_of(line.usage.live_blocks, 'block')}, "

@@ -100,7 +100,8 @@ class HeapWatch(AbstractContextManager["HeapWatch"]):
         with ExitStack() as opened:
             symbols = opened.enter_context(closing(ProcessSymbols(pid)))
             tracer = opened.enter_context(Tracer(pid, symbols))
-            tracer.snapshot()  # the first one costs memory; vmstat shall not see it as the app's
+            # The first one costs memory: vmstat, beside it, shall not see that as the app's.
+            self._snapshots.append(tracer.snapshot())
             self._running = opened.pop_all()
         return tracer
 

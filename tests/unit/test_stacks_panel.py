@@ -100,8 +100,16 @@ def test_names_of_a_stranger_can_not_break_the_table():
     assert "\x1b" not in panel._draw(odd[0])
 
 
+def test_a_stack_that_has_given_all_back_is_shown_too():
+    panel = StacksPanel([])
+    table = feed(panel, [snapshot(1, usage("churn", 0, 99), usage("keep", 1))])
+    assert table["churn (app.c:19)"] == ["0", "0", "99", "+0"]
+    assert list(table) == ["keep (app.c:19)", "churn (app.c:19)"]
+    assert panel.scales["y"].max >= 0.1
+
+
 def test_an_empty_heap_is_said_to_be_empty():
-    assert StacksPanel([])._draw(snapshot(1)) == "No block is live."
+    assert StacksPanel([])._draw(snapshot(1)) == "No block has been allocated."
 
 
 def test_stopping_leaves_a_picture_with_its_numbers_in_words(outputs):
@@ -130,4 +138,4 @@ def test_the_figure_has_units_and_words():
     assert len({(line.get_marker(), line.get_linestyle()) for line in axes.lines}) == 2
     assert re.search(r"lose \(app.c:19\) holds .*\+81,920 bytes a second; keep", words)
     assert plot_stacks([])[1] == "No snapshot was taken."
-    assert plot_stacks([snapshot(2)])[1] == "After 2.0 s no block is live."
+    assert plot_stacks([snapshot(2)])[1] == "After 2.0 s no block has been allocated."
