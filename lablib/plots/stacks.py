@@ -33,9 +33,10 @@ class StackLine:
 
     @property
     def growth_bytes_per_s(self) -> float:
-        """Return by how much it has grown a second, from the first time to the last."""
-        seconds = self.times_s[-1] - self.times_s[0]
-        return (self.live_bytes[-1] - self.live_bytes[0]) / seconds if seconds else 0.0
+        """Return by how much it has grown a second, in the later half of its times."""
+        half = len(self.times_s) // 2
+        seconds = self.times_s[-1] - self.times_s[half]
+        return (self.live_bytes[-1] - self.live_bytes[half]) / seconds if seconds else 0.0
 
 
 def choose_largest(snapshot: HeapSnapshot, count: int = MAX_STACKS) -> list[StackUsage]:

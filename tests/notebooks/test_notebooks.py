@@ -511,7 +511,7 @@ def test_the_fibonacci_case_counts_the_overflow():
     assert signed.startswith("-")
     assert table["92th"][0] == table["92th"][2] == f"{7540113804746346429:,}"
     assert table["94th"][1] == f"{19740274219868223167 % 2**64:,}"
-    assert read_result(CASE, "In which line does *our* program") == "“94th”"
+    assert read_result(CASE, "In which line does this program") == "“94th”"
 
 
 def test_the_fibonacci_case_cures_the_unknown_symbols():
@@ -526,7 +526,7 @@ def test_the_fibonacci_case_says_that_its_blocks_are_lost():
     text, _ = read_outputs(CASE)
     pointed = read_result(CASE, "At how many of these blocks does something still point?")
     assert pointed == "“at hardly any”"
-    sentence = re.search(r"fibonacci \(fib_leak\.c:19\) leaks .*", text)[0]
+    sentence = re.search(r"fibonacci \(fib_leak\.c:19\) leaks .*", " ".join(text.split()))[0]
     lost, all_blocks = re.search(r"points any longer at ([\d,]+) of the ([\d,]+)", sentence).groups()
     assert int(lost.replace(",", "")) > 0.8 * int(all_blocks.replace(",", ""))
 
