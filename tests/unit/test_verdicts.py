@@ -203,7 +203,7 @@ def test_open_files_that_only_grow_are_a_leak_that_no_heap_shows():
     verdict = judge(resources=held)
     assert verdict.kind == "leaking"
     assert "leaks 5.0 ±" in verdict.sentence
-    assert "Of the 16 newest, 16 are /etc/hostname." in verdict.sentence
+    assert "All its 16 newest are /etc/hostname." in verdict.sentence
     assert verdict.resources[0].growth_per_s == pytest.approx(5, rel=0.05)
 
 
