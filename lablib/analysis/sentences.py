@@ -129,9 +129,10 @@ def _describe_growing(findings: Findings) -> str:
         return f"{text} {_HIDDEN}"
     if findings.losses is None:
         return f"{text} A need that rises, or a leak beside it."
+    them, they = ("all of them", "they are") if findings.usage.live_blocks > 1 else ("it", "it is")
     return (
-        f"{text} The program still points at all of them: "
-        "its need rises, or nothing empties what they are kept in."
+        f"{text} The program still points at {them}: "
+        f"its need rises, or nothing empties what {they} kept in."
     )
 
 
