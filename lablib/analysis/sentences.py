@@ -46,12 +46,19 @@ def name_site(usage: StackUsage) -> str:
     frames = usage.frames
     if not frames:
         return "an unknown caller"
-    number = next((n for n, frame in enumerate(frames) if _is_own(frame)), 0)
-    if number == 0 or frames[number].function is None:
+    number = frames.index(find_site(usage) or frames[0])
+    if number == 0:
         return _name_frame(frames[0])
     called = next((f for f in reversed(frames[:number]) if ".so" in f.module), frames[number - 1])
     function = _VERSION.sub("", called.function or "").strip("_") or called.module
     return f"{_name_frame(frames[number])} by {function}"
+
+
+def find_site(usage: StackUsage) -> Frame | None:
+    """Return the frame that `name_site` names, None where there are no frames."""
+    first = usage.frames[0] if usage.frames else None
+    own = next((frame for frame in usage.frames if _is_own(frame)), first)
+    return own if own is not None and own.function is not None else first
 
 
 def _is_own(frame: Frame) -> bool:
