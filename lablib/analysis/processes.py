@@ -137,7 +137,7 @@ def _gather(trace: HeapTrace, needed_s: float) -> ProcessEvidence:
     return ProcessEvidence(
         window_s=trace.seconds,
         snapshots=len(live),
-        scans=len(trace.scans),
+        scans=sum(scan.was_made for scan in trace.scans),
         live_bytes=(live[0], live[-1]),
         most_live_bytes=max(live),
         rss_anon_bytes=(held[0].rss_anon_bytes, held[-1].rss_anon_bytes) if held else None,

@@ -96,11 +96,8 @@ def _merge(usages: Sequence[StackUsage]) -> dict[Key, StackUsage]:
 
 
 def _index_scans(trace: HeapTrace) -> dict[Key, list[tuple[float, StackReach | None]]]:
-    """Return what each scan says of each stack that any of them has seen, in order of time.
-
-    A scan without stacks that has limits is one that could not be made.
-    """
-    scans = [scan for scan in trace.scans if scan.stacks or not scan.limits]
+    """Return what each scan says of each stack that any of them has seen, in order of time."""
+    scans = [scan for scan in trace.scans if scan.was_made]
     by_scan = [{(reach.kind, reach.frames): reach for reach in scan.stacks} for scan in scans]
     keys = {key for reaches in by_scan for key in reaches}
     return {
