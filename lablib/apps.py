@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -134,6 +135,8 @@ class LocalApp(AbstractContextManager["LocalApp"]):
     """
 
     runtime = "local"
+    run_words: tuple[str, ...]
+    """The command that starts it by hand, without its limits."""
 
     def __init__(self, app: AppFiles, rate: float, terms: int = 0, stays: bool = False) -> None:
         """Start the app held before its first term; raises `AppError` if it does not come up.
@@ -141,10 +144,12 @@ class LocalApp(AbstractContextManager["LocalApp"]):
         `stays` keeps it alive after its last term, so that what it holds then can be counted.
         """
         self.app = app
-        options = ["--rate", str(rate), "--terms", str(terms), "--wait"]
+        options = ["--rate", f"{rate:g}", "--terms", str(terms), "--wait"]
+        options += ["--stay"] if stays else []
+        self.run_words = (str(app.executable), *options)
         self._output: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115  closed by close()
         self._process = subprocess.Popen(
-            limit_app(app.executable, *options, *(["--stay"] if stays else [])),
+            limit_app(app.executable, *options),
             stdin=subprocess.DEVNULL,
             stdout=self._output,
             stderr=subprocess.STDOUT,
@@ -163,6 +168,10 @@ class LocalApp(AbstractContextManager["LocalApp"]):
     def release(self) -> None:
         """Let the app begin."""
         self._process.send_signal(RELEASE_SIGNAL)
+
+    def pause(self) -> None:
+        """Stop the app where it is: it stays as it is."""
+        self._process.send_signal(signal.SIGSTOP)
 
     def wait(self, timeout_s: float) -> int:
         """Return the exit code once the app ends by itself; `subprocess.TimeoutExpired` if not."""

@@ -14,6 +14,7 @@ from typing import NoReturn
 import click
 
 from lablib import __version__
+from lablib.cli_compare import compare
 from lablib.cli_trace import json_option, print_json, replay, trace
 from lablib.errors import LabError
 
@@ -98,6 +99,7 @@ def doctor(as_json: bool) -> None:
 
 verbs.add_command(trace)
 verbs.add_command(replay)
+verbs.add_command(compare)
 
 
 @verbs.command()

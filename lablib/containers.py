@@ -8,9 +8,10 @@ import shutil
 import subprocess
 import tarfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import docker
 from docker.models.containers import Container
@@ -67,6 +68,8 @@ class ContainerApp(AbstractContextManager["ContainerApp"]):
     """
 
     runtime = "docker"
+    run_words: tuple[str, ...]
+    """The command that starts such a container by hand."""
 
     def __init__(
         self,
@@ -88,20 +91,11 @@ class ContainerApp(AbstractContextManager["ContainerApp"]):
         self._engine = engine
         remove_container(engine, name)
         self._container: Container | None = None
+        words = ["--rate", f"{rate:g}", "--wait", "--lifetime", str(LIFETIME_S)]
+        options = _limit_container(name, memory_bytes)
+        self.run_words = _word_run(image, options, words)
         try:
-            self._container = engine.client.containers.create(
-                image,
-                command=["--rate", str(rate), "--wait", "--lifetime", str(LIFETIME_S)],
-                name=name,
-                user=f"{os.getuid()}:{os.getgid()}",
-                labels={LABEL: _owner()},
-                network_mode="none",
-                mem_limit=memory_bytes or MEMORY_CAP_BYTES,
-                memswap_limit=None if memory_bytes else MEMORY_CAP_BYTES,
-                pids_limit=64,
-                cap_drop=["ALL"],
-                security_opt=["no-new-privileges"],
-            )
+            self._container = engine.client.containers.create(image, words, **options)
             self._container.start()
             self._container.reload()
             self.pid = int(self._container.attrs["State"]["Pid"])
@@ -121,6 +115,11 @@ class ContainerApp(AbstractContextManager["ContainerApp"]):
         """Let the app begin, as `docker kill --signal USR1` does."""
         with translate_errors(f"docker kill {self.name}"):
             self._running().kill(signal="SIGUSR1")
+
+    def pause(self) -> None:
+        """Stop the app where it is, as `docker kill --signal STOP` does: it stays as it is."""
+        with translate_errors(f"docker kill {self.name}"):
+            self._running().kill(signal="SIGSTOP")
 
     def read_logs(self) -> str:
         """Return what the app has printed so far, as `docker logs` does."""
@@ -165,6 +164,48 @@ class ContainerApp(AbstractContextManager["ContainerApp"]):
         if self._container is None:
             raise DockerError(f"the container {self.name} has been removed")
         return self._container
+
+
+_FLAGS = {
+    "name": "--name",
+    "user": "--user",
+    "labels": "--label",
+    "network_mode": "--network",
+    "mem_limit": "--memory",
+    "memswap_limit": "--memory-swap",
+    "pids_limit": "--pids-limit",
+    "cap_drop": "--cap-drop",
+    "security_opt": "--security-opt",
+}
+"""How `docker run` calls the options of `docker.containers.create`."""
+
+
+def _limit_container(name: str, memory_bytes: int | None) -> dict[str, Any]:
+    """Return the options of a container: who it is, and all that it may not do."""
+    return {
+        "name": name,
+        "user": f"{os.getuid()}:{os.getgid()}",
+        "labels": {LABEL: _owner()},
+        "network_mode": "none",
+        "mem_limit": memory_bytes or MEMORY_CAP_BYTES,
+        "memswap_limit": None if memory_bytes else MEMORY_CAP_BYTES,
+        "pids_limit": 64,
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges"],
+    }
+
+
+def _word_run(image: str, options: dict[str, Any], words: Sequence[str]) -> tuple[str, ...]:
+    """Return the words of the `docker run` that makes the same container."""
+    flags = []
+    for option, value in options.items():
+        if value is None:
+            continue
+        if isinstance(value, dict):
+            value = [f"{key}={each}" for key, each in value.items()]
+        for each in value if isinstance(value, list) else [value]:
+            flags.append(f"{_FLAGS[option]}={each}")
+    return ("docker", "run", "--detach", *flags, image, *words)
 
 
 def copy_from_image(engine: Engine, image: str, path: str, folder: Path) -> Path:

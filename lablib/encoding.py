@@ -19,6 +19,7 @@ from lablib.records import (
     AddressSpace,
     CappedRun,
     CgroupMemory,
+    Comparison,
     ContainerEnd,
     Frame,
     HeapMap,
@@ -30,6 +31,7 @@ from lablib.records import (
     PressureTrace,
     ProcessSizes,
     ResidentPages,
+    SymbolCures,
     Vma,
     VmstatSample,
 )
@@ -37,7 +39,7 @@ from lablib.records import (
 RECORDS: dict[str, type] = {
     kind.__name__: kind
     for kind in (
-        *(HeapTrace, HeapSnapshot, MemoryTrace, MemleakReport),
+        *(HeapTrace, HeapSnapshot, MemoryTrace, MemleakReport, SymbolCures, Comparison),
         *(ProcessSizes, AddressSpace, ResidentPages, HeapMap, VmstatSample),
         *(CgroupMemory, MemoryPressure, PressureTrace),
         *(CappedRun, ContainerEnd),

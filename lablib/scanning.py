@@ -104,9 +104,9 @@ def scan(tracer: Tracer) -> ReachabilityScan:
     if refusal:
         raise TargetError(refusal)
     begin_s = time.monotonic()
-    before = tracer.read_census()
-    if not len(before.addresses):
-        elapsed_s = (before.taken_ns - tracer.opened_ns) / 1e9
+    now_ns, before = tracer.read_addresses()
+    if not len(before):
+        elapsed_s = (now_ns - tracer.opened_ns) / 1e9
         return ReachabilityScan(elapsed_s, 0.0, time.monotonic() - begin_s, 0, ())
     with tracer.hold() as held:
         try:
@@ -128,13 +128,13 @@ def scan(tracer: Tracer) -> ReachabilityScan:
     )
     is_young = census.born_ns.astype(np.int64) > held.began_ns - int(MIN_AGE_S * 1e9)
     is_lost = ~marks.is_reached & ~is_young & _are_inside(look.heap, census.addresses)
-    opened_ns, now_ns = tracer.opened_ns, held.began_ns
+    opened_ns = tracer.opened_ns
     return ReachabilityScan(
-        elapsed_s=(now_ns - opened_ns) / 1e9,
+        elapsed_s=(held.began_ns - opened_ns) / 1e9,
         pause_s=held.seconds,
         seconds=time.monotonic() - begin_s,
         scanned_bytes=words.scanned_bytes,
-        stacks=_make_stacks(census, is_lost, marks.is_interior, opened_ns, now_ns),
+        stacks=_make_stacks(census, is_lost, marks.is_interior, opened_ns, held.began_ns),
         limits=_find_limits(look, freed),
     )
 
@@ -183,7 +183,7 @@ class _Look:
     has_rings: bool
 
 
-def _look(pid: int, memory: Memory, threads: Sequence[HeldThread], before: BlockCensus) -> _Look:
+def _look(pid: int, memory: Memory, threads: Sequence[HeldThread], before: Words) -> _Look:
     folder = Path(f"/proc/{pid}/task/{threads[0].thread}")
     mappings = read_mappings(folder)
     mapped_bytes = sum(each.end - each.start for each in mappings if each.may_hold_pointers)
@@ -205,10 +205,10 @@ def _find_thread_pointer(thread: HeldThread) -> int:
     return words[_THREAD_POINTER.get(os.uname().machine, -1)]
 
 
-def _find_heap(mappings: Sequence[Mapping], before: BlockCensus) -> list[tuple[int, int]]:
+def _find_heap(mappings: Sequence[Mapping], before: Words) -> list[tuple[int, int]]:
     """Return the mappings that have a block in them, neighbours as one, by address."""
     starts = np.array([mapping.start for mapping in mappings], np.uint64)
-    numbers = np.unique(np.searchsorted(starts, before.addresses, "right") - 1)
+    numbers = np.unique(np.searchsorted(starts, before, "right") - 1)
     heap: list[tuple[int, int]] = []
     for number in numbers[numbers >= 0].tolist():
         start, end = mappings[number].start, mappings[number].end

@@ -20,9 +20,10 @@ import stat
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import NoReturn
+from dataclasses import dataclass
+from typing import NoReturn, TypeAlias
 
 from lablib.errors import AppError, LabError, TargetError, ToolMissingError, TracerError
 from lablib.linking import LinkedProgram, read_linked_program
@@ -48,14 +49,17 @@ _PR_SET_PDEATHSIG = 1
 _TRACE_RUNNING = "start it yourself, then run: ./lab trace --pid N"
 _TRACE_AS_ROOT = "start it yourself, then run: sudo ./lab trace --pid N"
 
+Streams: TypeAlias = tuple[int, int, int]
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class HeldProgram(AbstractContextManager["HeldProgram"]):
     """A program that stands still, its libraries mapped, before any of their code has run.
 
-    It has its starter's environment, folder, standard streams and process group, no other open
-    file, and gets SIGTERM should the thread that started it end. That thread alone may release it.
+    It has its starter's folder and process group, the environment and the standard streams that it
+    is given, and no other open file. It gets SIGTERM should the thread that started it end. That
+    thread alone may release it.
     """
 
     pid: int = 0
@@ -63,21 +67,27 @@ class HeldProgram(AbstractContextManager["HeldProgram"]):
     is_late: bool
     """Whether a library's code may have run: only with no RELRO anywhere, or under LD_AUDIT."""
 
-    def __init__(self, command: Sequence[str]) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        streams: Streams = (0, 1, 2),
+        environment: Mapping[str, str] = os.environ,
+    ) -> None:
         """Start `command` and return once it is held.
 
+        `streams` are the descriptors for its standard input, output and error.
         Raises `ToolMissingError` where there is no such program, `AppError` where it can't be run
         or ends before its first instruction, `TargetError` where it would lose rights by being
         held, and `TracerError` where this machine allows no ptrace.
         """
-        program = _find_program(command)
+        program = _Program(_find_program(command), command, streams, environment)
         self.is_late = False
         self._name = command[0]
         self._exit_code: int | None = None
         self._holder: int | None = threading.get_ident()
         try:
             with _signals_held_back() as mask:
-                self.pid = _fork_traced(program, command)
+                self.pid = _fork_traced(program)
             self._reach_exec(mask)
             _check_rights(self.pid, self._name)
             image = read_linked_program(self.pid, self._name)
@@ -234,15 +244,25 @@ def _signals_held_back() -> Iterator[set[int]]:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
-def _fork_traced(program: str, command: Sequence[str]) -> int:
+@dataclass(frozen=True)
+class _Program:
+    """What a child is to become."""
+
+    path: str
+    command: Sequence[str]
+    streams: Streams
+    environment: Mapping[str, str]
+
+
+def _fork_traced(program: _Program) -> int:
     parent_pid = os.getpid()
     pid = os.fork()
     if pid == 0:
-        _become(program, command, parent_pid)
+        _become(program, parent_pid)
     return pid
 
 
-def _become(program: str, command: Sequence[str], parent_pid: int) -> NoReturn:
+def _become(program: _Program, parent_pid: int) -> NoReturn:
     """In the child: exec the program, traced by the parent; exits with the errno if it can't."""
     failure = errno.EINVAL
     try:
@@ -250,12 +270,14 @@ def _become(program: str, command: Sequence[str], parent_pid: int) -> NoReturn:
             signal.signal(number, signal.SIG_DFL)
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() == parent_pid:
+            for target, descriptor in enumerate(program.streams):
+                os.dup2(descriptor, target)
             os.closerange(3, max(int(name) for name in os.listdir("/proc/self/fd")) + 1)
             ptrace(TRACEME, 0)
             os.kill(os.getpid(), signal.SIGSTOP)
             # From here on PTRACE_O_EXITKILL guards it: what remains is for after the release.
             _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-            os.execv(program, list(command))
+            os.execve(program.path, list(program.command), dict(program.environment))
     except OSError as error:
         failure = error.errno or failure
     finally:

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 TESTS = Path(__file__).parent
-# The others have a recording to fall back to.
-NOTEBOOKS_WITH_TRACER_ONLY = {"09_fibonacci_case"}
 JUPYTER_FOLDERS = (
     "JUPYTER_CONFIG_DIR",
     "JUPYTER_DATA_DIR",
@@ -92,12 +90,6 @@ def require_tracer() -> None:
         said = log.read_text() if log.exists() else ""
         reason = f"no eBPF here: {capability.reason}; {capability.fix} {said}"
         give_up("ebpf", reason, could_have_run=takes_bpf_programs())
-
-
-def require_for_notebook(name: str) -> None:
-    """Skip or fail where a notebook, named without its suffix, can't run."""
-    if name in NOTEBOOKS_WITH_TRACER_ONLY:
-        require_tracer()
 
 
 @functools.cache

@@ -15,6 +15,7 @@ from lablib.plots.lineup import plot_ages, plot_live_curves, plot_resident_curve
 from lablib.plots.machine import plot_vmstat
 from lablib.plots.parts import MIB
 from lablib.plots.process import plot_resident_pages, plot_sizes
+from lablib.plots.stacks import plot_stacks
 
 __all__ = [
     "MIB",
@@ -29,5 +30,6 @@ __all__ = [
     "plot_resident_curves",
     "plot_resident_pages",
     "plot_sizes",
+    "plot_stacks",
     "plot_vmstat",
 ]

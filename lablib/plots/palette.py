@@ -122,6 +122,15 @@ PRESSURE_STYLES = {
 }
 """How much of the time processes have waited for memory."""
 
+STACK_STYLES = {
+    "first": LineStyle("first", VERMILLION, "-", "D"),
+    "second": LineStyle("second", BLUE, "--", "o"),
+    "third": LineStyle("third", GREEN, ":", "^"),
+    "fourth": LineStyle("fourth", BLACK, "-", "s"),
+    "fifth": LineStyle("fifth", ORANGE, "--", "v"),
+}
+"""Call stacks that are compared: what a line gets is kept as long as it is shown."""
+
 TOUCH_STYLES = {
     "write": LineStyle("write", VERMILLION, "", "o"),
     "read": LineStyle("read", BLUE, "", "s"),

@@ -110,8 +110,10 @@ def _spread_narrow(
     pending = frontier.tolist()
     while pending and len(pending) < 4 * _NARROW:
         block = pending.pop()
-        for place in range(first[block], first[block + 1]):
+        place, end = first[block], first[block + 1]
+        while place < end:
             target = edges[place]
+            place += 1
             if not seen[target]:
                 seen[target] = 1
                 pending.append(target)

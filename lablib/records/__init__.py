@@ -5,6 +5,13 @@ Only the standard library is needed: the tracer service runs this in the system'
 
 from __future__ import annotations
 
+from lablib.records.comparison import (
+    COMPARISON_KINDS,
+    BuildWork,
+    Comparison,
+    StackCost,
+    StackDifference,
+)
 from lablib.records.exhaustion import (
     NEVER,
     CappedRun,
@@ -22,6 +29,7 @@ from lablib.records.heap import (
     MemleakReport,
     MemleakStack,
     StackUsage,
+    SymbolCures,
     Target,
     TraceEvents,
     TraceOptions,
@@ -82,6 +90,7 @@ from lablib.records.verdicts import (
 
 __all__ = [
     "CHUNK_STATES",
+    "COMPARISON_KINDS",
     "EXCLUSIVE",
     "FILE_OR_SHARED",
     "MEMORY_CALLS",
@@ -93,10 +102,12 @@ __all__ = [
     "AddressSpace",
     "AgeBand",
     "AppFiles",
+    "BuildWork",
     "Capability",
     "CappedRun",
     "CgroupMemory",
     "Chunk",
+    "Comparison",
     "ContainerEnd",
     "FixVerdict",
     "Frame",
@@ -127,12 +138,15 @@ __all__ = [
     "ResidentPages",
     "ResourceVerdict",
     "Segment",
+    "StackCost",
+    "StackDifference",
     "StackEvidence",
     "StackGrowth",
     "StackReach",
     "StackUsage",
     "StackVerdict",
     "SwapArea",
+    "SymbolCures",
     "Target",
     "TraceEvents",
     "TraceOptions",

@@ -35,20 +35,33 @@ def run_or_replay(name: str, run: Callable[[], Result], folder: Path = RECORDING
     so is this one where there is no recording. `run` returns a record, or a list, tuple or dict of
     records and numbers.
     """
+    result, is_live = try_or_replay(name, run, folder)
+    if is_live:
+        keep_recording(name, result, folder)
+    return result
+
+
+def try_or_replay(
+    name: str, run: Callable[[], Result], folder: Path = RECORDINGS_DIR
+) -> tuple[Result, bool]:
+    """Return what `run_or_replay` does, and whether it is live; nothing is saved."""
     path = folder / f"{name}.json.gz"
     if os.environ.get("LAB_SOURCE") == "recorded":
         if not path.exists():
             raise RecordingError(f"there is no recording of {name}", "unset LAB_SOURCE to run it")
-        return cast(Result, _replay(path, "LAB_SOURCE asks for it"))
+        return cast(Result, _replay(path, "LAB_SOURCE asks for it")), False
     try:
-        result = run()
+        return run(), True
     except (TracerError, DockerError, ToolMissingError, PrivilegeError) as error:
         if not path.exists():
             raise
-        return cast(Result, _replay(path, str(error)))
+        return cast(Result, _replay(path, str(error))), False
+
+
+def keep_recording(name: str, result: object, folder: Path = RECORDINGS_DIR) -> None:
+    """Save what was run for others to replay, if LAB_SAVE_RECORDINGS asks for it."""
     if os.environ.get("LAB_SAVE_RECORDINGS") == "1":
-        save_recording(result, path, CHECKOUT)
-    return result
+        save_recording(result, folder / f"{name}.json.gz", CHECKOUT)
 
 
 def trace_during(

@@ -58,7 +58,10 @@ def check_document(document, runtime, rate):
     assert top["growth_bytes_per_s"] == pytest.approx(rate * 8192, rel=0.1)
     assert leak["verdict"]["kind"] == "leaking"
     assert fixed["verdict"]["kind"] in ("clean", "churn", "plateau")
-    assert document["fix"]["kind"] == "fixed"
+    fix = document["fix"]
+    assert fix["kind"] == "fixed"
+    assert "kept 8,192 bytes a term; fib_fixed keeps 0." in fix["sentence"]
+    assert fix["comparison"]["stacks"][0]["after"]["kept_bytes"] == 0
     stripped = document["memleak"]["stripped"]
     assert any("fibonacci" in frame for frame in document["memleak"]["stacks"][0]["frames"])
     assert "[unknown]" in stripped["bare"]["stacks"][0]["frames"][0]

@@ -55,14 +55,16 @@ RANKS = {
             "windows",
             "variants",
             "catalogue",
+            "editing",
         ],
         4,
     ),
-    **dict.fromkeys(["panels", "cleanup", "capped", "scanning"], 5),
+    **dict.fromkeys(["panels", "cleanup", "capped", "scanning", "comparison"], 5),
     **dict.fromkeys(["study", "watching"], 6),
     **dict.fromkeys(["doctor", "demo", "jupyter", "cli_trace"], 7),
-    **dict.fromkeys(["teaching", "cli"], 8),
-    **dict.fromkeys(["__main__"], 9),
+    **dict.fromkeys(["teaching", "cli_compare"], 8),
+    **dict.fromkeys(["cli"], 9),
+    **dict.fromkeys(["__main__"], 10),
 }
 
 

@@ -9,7 +9,7 @@ from simulated_heap import NEVER, RESOURCES, blocks, every, make_heap_trace, sit
 from lablib.analysis import judge_fix, judge_trace
 from lablib.records import Frame
 
-TRIES = 40
+TRIES = 20
 INTERVALS = (0.2, 0.25, 0.5, 1.0)
 
 
@@ -162,6 +162,21 @@ def test_after_the_end_of_the_program_nobody_is_asked_to_wait():
     assert "its program has ended; let it run for longer" in verdict.sentence
 
 
+def test_a_busy_machine_that_takes_its_snapshots_late_changes_no_verdict():
+    for rng, how in draw_windows(10):
+        how["is_late"] = lambda rng=rng: rng.random() < 0.6
+        seconds = how["seconds"]
+        births = every(0.02, seconds, 0.01)
+        kinds = {
+            "leaking": blocks(births, lost_after_s=0.1),
+            "growing": blocks(births),
+            "churn": blocks(births, rng.exponential(0.3, len(births))),
+            "plateau": blocks(rng.uniform(0, 0.2 * seconds, 50)),
+        }
+        for kind, stack in kinds.items():
+            assert judge(stack, **how).kind == kind, how
+
+
 def test_what_is_young_and_small_does_not_keep_a_process_undecided():
     old = blocks([0.1] * 1000, size=1000, frames=site("table"))
     young = blocks([9.0], size=16)
@@ -203,7 +218,7 @@ def test_open_files_that_only_grow_are_a_leak_that_no_heap_shows():
     verdict = judge(resources=held)
     assert verdict.kind == "leaking"
     assert "leaks 5.0 ±" in verdict.sentence
-    assert "Of the 16 newest, 16 are /etc/hostname." in verdict.sentence
+    assert "All its 16 newest are /etc/hostname." in verdict.sentence
     assert verdict.resources[0].growth_per_s == pytest.approx(5, rel=0.05)
 
 
@@ -307,6 +322,18 @@ def test_a_fix_of_open_files_is_proven_by_their_number():
     assert verdict.kind == "fixed"
     assert "open files went from 6 to 54 before and from 5 to 5 after" in verdict.sentence
     assert judge_fix(leak, leak).kind == "not_fixed"
+
+
+def test_a_fix_is_looked_for_in_the_programs_function_not_in_the_librarys():
+    def copied_by(function):
+        return (Frame("malloc", "libc.so.6", 3), Frame("strdup", "libc.so.6", 9), *site(function))
+
+    leak = judge(blocks(every(0.1, 10), lost_after_s=0.1, frames=copied_by("load")))
+    other = judge(blocks(every(0.1, 10), 0.2, frames=copied_by("save")))
+    fixed = judge(blocks(every(0.1, 10), 0.2, frames=copied_by("load")))
+    assert judge_fix(leak, other).kind == "undecided"
+    assert judge_fix(leak, fixed).kind == "fixed"
+    assert "load kept 100 of 100 blocks before" in judge_fix(leak, fixed).sentence
 
 
 def test_every_verdict_names_what_it_rests_on():
