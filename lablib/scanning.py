@@ -32,6 +32,7 @@ from lablib.reachability import (
     Memory,
     MemoryWords,
     find_freed,
+    find_mapping,
     mark_blocks,
     read_books,
     read_mappings,
@@ -56,6 +57,8 @@ MAX_MAPPED_BYTES = 1 << 38
 _WORD_BYTES = 8
 _THREAD_POINTER = {"x86_64": 21}
 """Where user_regs_struct has fs_base, in words; on aarch64 it comes behind all the others."""
+_CALL_NUMBER, _INSTRUCTION_POINTER, _GENERAL_WORDS = 15, 16, 27
+"""Of user_regs_struct on x86-64, in words."""
 _EPOLL_DATA = re.compile(rb"\bdata:\s*([0-9a-f]+)")
 _TIMER_DATA = re.compile(rb"^signal: \d+/([0-9a-f]+)", re.MULTILINE)
 
@@ -194,7 +197,7 @@ def _look(pid: int, memory: Memory, threads: Sequence[HeldThread], before: Words
     heap = _find_heap(mappings, before)
     ranges = select_ranges(folder, mappings, [thread.stack_pointer for thread in threads])
     words = read_pointers(memory, ranges, heap, books.heaps if books else ())
-    registers = b"".join(thread.registers for thread in threads)
+    registers = b"".join(_select_registers(thread, mappings) for thread in threads)
     kept, has_rings = _read_kept_by_kernel(pid)
     roots = np.concatenate([np.frombuffer(registers, np.uint64), np.array(kept, np.uint64)])
     return _Look(heap, books, words, roots, has_rings)
@@ -203,6 +206,22 @@ def _look(pid: int, memory: Memory, threads: Sequence[HeldThread], before: Words
 def _find_thread_pointer(thread: HeldThread) -> int:
     words = memoryview(thread.registers).cast("Q")
     return words[_THREAD_POINTER.get(os.uname().machine, -1)]
+
+
+def _select_registers(thread: HeldThread, mappings: Sequence[Mapping]) -> bytes:
+    """Return a thread's registers, without those of which it is known that they are out of use.
+
+    On x86-64 no function keeps anything in a vector register over a call of another. So in a system
+    call that the C library makes they hold what the last copy of memory has left there.
+    """
+    if os.uname().machine != "x86_64":
+        return thread.registers
+    words = memoryview(thread.registers).cast("q")
+    number = find_mapping(mappings, words[_INSTRUCTION_POINTER])
+    name = "" if number is None else mappings[number].name.rpartition("/")[2]
+    if words[_CALL_NUMBER] >= 0 and name.startswith(("libc.so.", "libc-2.", "ld-musl-")):
+        return thread.registers[: _WORD_BYTES * _GENERAL_WORDS]
+    return thread.registers
 
 
 def _find_heap(mappings: Sequence[Mapping], before: Words) -> list[tuple[int, int]]:
@@ -249,7 +268,8 @@ def _find_limits(look: _Look, freed: Freed) -> tuple[str, ...]:
     limits = []
     if look.books is None:
         limits.append(
-            "the allocator's records can't be read: what lies in freed memory counts as pointers"
+            "the allocator is not one whose records can be read: what lies in freed memory and in "
+            "its own lists counts as pointers"
         )
     elif not look.books.has_all_waiting:
         limits.append("more freed blocks wait to be used again than could be looked at")

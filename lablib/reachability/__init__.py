@@ -9,6 +9,7 @@ from lablib.reachability.gaps import find_freed as find_freed
 from lablib.reachability.malloc import Books as Books
 from lablib.reachability.malloc import read_books as read_books
 from lablib.reachability.mappings import Mapping as Mapping
+from lablib.reachability.mappings import find_mapping as find_mapping
 from lablib.reachability.mappings import read_mappings as read_mappings
 from lablib.reachability.marking import Marks as Marks
 from lablib.reachability.marking import mark_blocks as mark_blocks
