@@ -31,6 +31,7 @@ from lablib.reachability import (
     Mapping,
     Memory,
     MemoryWords,
+    WordsInPieces,
     find_freed,
     find_mapping,
     mark_blocks,
@@ -107,8 +108,8 @@ def scan(tracer: Tracer) -> ReachabilityScan:
     if refusal:
         raise TargetError(refusal)
     begin_s = time.monotonic()
-    now_ns, before = tracer.read_addresses()
-    if not len(before):
+    now_ns, before = tracer.read_extents()
+    if not len(before[0]):
         elapsed_s = (now_ns - tracer.opened_ns) / 1e9
         return ReachabilityScan(elapsed_s, 0.0, time.monotonic() - begin_s, 0, ())
     with tracer.hold() as held:
@@ -118,8 +119,8 @@ def scan(tracer: Tracer) -> ReachabilityScan:
             raise TargetError(f"process {tracer.target.pid} ended while it was held") from None
         held.end()
     census = tracer.read_census(born_before_ns=held.began_ns)
-    freed = find_freed(census.addresses, census.sizes, look.words, look.books)
-    words = look.words
+    words = look.pieces.join()
+    freed = find_freed(census.addresses, census.sizes, words, look.books)
     marks = mark_blocks(
         census.addresses,
         census.sizes,
@@ -138,7 +139,7 @@ def scan(tracer: Tracer) -> ReachabilityScan:
         seconds=time.monotonic() - begin_s,
         scanned_bytes=words.scanned_bytes,
         stacks=_make_stacks(census, is_lost, marks.is_interior, opened_ns, held.began_ns),
-        limits=_find_limits(look, freed),
+        limits=_find_limits(look, words, freed),
     )
 
 
@@ -181,12 +182,14 @@ class _Look:
 
     heap: list[tuple[int, int]]
     books: Books | None
-    words: MemoryWords
+    pieces: WordsInPieces
     roots: Words
     has_rings: bool
 
 
-def _look(pid: int, memory: Memory, threads: Sequence[HeldThread], before: Words) -> _Look:
+def _look(
+    pid: int, memory: Memory, threads: Sequence[HeldThread], before: tuple[Words, Words]
+) -> _Look:
     folder = Path(f"/proc/{pid}/task/{threads[0].thread}")
     mappings = read_mappings(folder)
     mapped_bytes = sum(each.end - each.start for each in mappings if each.may_hold_pointers)
@@ -194,13 +197,13 @@ def _look(pid: int, memory: Memory, threads: Sequence[HeldThread], before: Words
         raise TargetError(f"process {pid} maps too much to look through: {mapped_bytes:,} bytes")
     thread_pointers = [_find_thread_pointer(thread) for thread in threads]
     books = read_books(folder, memory, mappings, thread_pointers)
-    heap = _find_heap(mappings, before)
+    heap = _find_heap(mappings, before[0])
     ranges = select_ranges(folder, mappings, [thread.stack_pointer for thread in threads])
-    words = read_pointers(memory, ranges, heap, books.heaps if books else ())
+    pieces = read_pointers(memory, ranges, heap, books.heaps if books else (), before)
     registers = b"".join(_select_registers(thread, mappings) for thread in threads)
     kept, has_rings = _read_kept_by_kernel(pid)
     roots = np.concatenate([np.frombuffer(registers, np.uint64), np.array(kept, np.uint64)])
-    return _Look(heap, books, words, roots, has_rings)
+    return _Look(heap, books, pieces, roots, has_rings)
 
 
 def _find_thread_pointer(thread: HeldThread) -> int:
@@ -264,7 +267,7 @@ def _read_kept_by_kernel(pid: int) -> tuple[list[int], bool]:
     return kept, has_rings
 
 
-def _find_limits(look: _Look, freed: Freed) -> tuple[str, ...]:
+def _find_limits(look: _Look, words: MemoryWords, freed: Freed) -> tuple[str, ...]:
     limits = []
     if look.books is None:
         limits.append(
@@ -277,8 +280,8 @@ def _find_limits(look: _Look, freed: Freed) -> tuple[str, ...]:
         limits.append(
             f"{freed.unexplained_bytes:,} bytes of the heap could not be told: freed or in use"
         )
-    if look.words.unread_bytes:
-        limits.append(f"{look.words.unread_bytes:,} bytes could not be read")
+    if words.unread_bytes:
+        limits.append(f"{words.unread_bytes:,} bytes could not be read")
     if look.has_rings:
         limits.append("what is under way in an io_uring could not be looked at")
     return tuple(limits)

@@ -15,5 +15,6 @@ from lablib.reachability.marking import Marks as Marks
 from lablib.reachability.marking import mark_blocks as mark_blocks
 from lablib.reachability.words import Memory as Memory
 from lablib.reachability.words import MemoryWords as MemoryWords
+from lablib.reachability.words import WordsInPieces as WordsInPieces
 from lablib.reachability.words import read_pointers as read_pointers
 from lablib.reachability.words import select_ranges as select_ranges

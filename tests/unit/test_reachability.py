@@ -23,7 +23,7 @@ from lablib.reachability import (
 )
 
 HEAP = 0x5555_0000_0000
-WORD = 8
+NO_BLOCKS = (np.zeros(0, np.uint64), np.zeros(0, np.uint64))
 
 
 def u64(values):
@@ -205,8 +205,8 @@ def test_the_words_of_this_very_process_are_read():
     descriptor = os.open("/proc/self/mem", os.O_RDONLY)
     try:
         words = read_pointers(
-            Memory(descriptor), [(at, at + 40)], [(start, start + 40)], [(at, at + 40)]
-        )
+            Memory(descriptor), [(at, at + 40)], [(start, start + 40)], [(at, at + 40)], NO_BLOCKS
+        ).join()
     finally:
         os.close(descriptor)
     assert words.addresses.tolist() == [at + 8, at + 16, at + 32]
@@ -217,7 +217,9 @@ def test_the_words_of_this_very_process_are_read():
 def test_what_cannot_be_read_is_counted():
     descriptor = os.open("/proc/self/mem", os.O_RDONLY)
     try:
-        words = read_pointers(Memory(descriptor), [(4096, 8192)], [(HEAP, HEAP + 8)], ())
+        words = read_pointers(
+            Memory(descriptor), [(4096, 8192)], [(HEAP, HEAP + 8)], (), NO_BLOCKS
+        ).join()
     finally:
         os.close(descriptor)
     assert (words.scanned_bytes, words.unread_bytes) == (0, 4096)
@@ -244,3 +246,24 @@ def test_a_stack_below_its_pointer_is_left_out_where_it_is_alone():
     low = select_ranges(Path("/proc/self"), [guard, stack], [pointer, pointer + page])[0][0]
     assert low == pointer - 128
     assert select_ranges(Path("/proc/self"), [stack], [pointer])[0][0] == start
+
+
+@pytest.mark.parametrize("odd", [0, 1])
+def test_where_much_looks_like_headers_the_content_of_known_blocks_is_left_out(odd):
+    content = np.full(1 << 16, 33, np.uint64)
+    first = content.ctypes.data + (content.ctypes.data // 8 + odd) % 2 * 8
+    count = 40_000
+    end = first + 8 * count
+    starts = np.arange(first + 16, end - 800, 800, dtype=np.uint64)
+    ends = starts + np.uint64(784)
+    descriptor = os.open("/proc/self/mem", os.O_RDONLY)
+    try:
+        words = read_pointers(
+            Memory(descriptor), [(first, end)], [(HEAP, HEAP + 8)], [(first, end)], (starts, ends)
+        ).join()
+    finally:
+        os.close(descriptor)
+    inside = {at for start in starts.tolist() for at in range(start, start + 784, 8)}
+    expected = [at for at in range(first, end, 8) if at % 16 == 8 and at not in inside]
+    assert words.header_addresses.tolist() == expected
+    assert set(words.headers.tolist()) == {33}
