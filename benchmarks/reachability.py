@@ -39,6 +39,7 @@ from lablib.records import ReachabilityScan
 from lablib.release import RELEASE_SIGNAL, wait_until_held
 from lablib.scanning import MIN_AGE_S, scan
 from lablib.symbols import ProcessSymbols
+from lablib.tracing import client
 from lablib.tracing.client import Tracer
 
 PAGE = Path(__file__).with_suffix(".md")
@@ -53,6 +54,8 @@ class Figures:
     """What was measured: the scans, the target's memory, and what the scans added to our own."""
 
     scans: tuple[ReachabilityScan, ...]
+    cpu_s: float
+    """Processor time of the client and of the service, per scan."""
     target_bytes: int
     client_bytes: int
 
@@ -79,14 +82,22 @@ def measure() -> Figures:
             time.sleep(0.2)
         time.sleep(2 * MIN_AGE_S)
         before_bytes = psutil.Process().memory_info().rss
+        before_s = _read_cpu_s()
         with _PeakThread() as peak:
             scans = tuple(scan(tracer) for _ in range(SCANS))
+        cpu_s = (_read_cpu_s() - before_s) / SCANS
         for each in scans:
             if each.lost_blocks != LOST_BLOCKS or each.limits:
                 raise AppError(f"a scan found {each.lost_blocks:,} lost blocks, {each.limits}")
-        return Figures(
-            scans, psutil.Process(pid).memory_info().rss, max(0, peak.peak_bytes - before_bytes)
-        )
+        target_bytes = psutil.Process(pid).memory_info().rss
+        return Figures(scans, cpu_s, target_bytes, max(0, peak.peak_bytes - before_bytes))
+
+
+def _read_cpu_s() -> float:
+    """Return the processor time of this process and of the service's session, in seconds."""
+    service = psutil.Process(int(client.read_status()["pid"]))
+    times = [each.cpu_times() for each in (psutil.Process(), *service.children())]
+    return sum(each.user + each.system for each in times)
 
 
 @contextmanager
@@ -147,13 +158,14 @@ def make_sheets(figures: Figures, targets: tuple[Target, ...]) -> tuple[Sheet, .
     facts = (
         ("live blocks", f"{BLOCKS:,}"),
         ("of them lost, each time found", f"{LOST_BLOCKS:,}"),
+        ("processor time of a scan, client and service", f"{figures.cpu_s:.2f} s"),
         ("the target's resident memory", f"{figures.target_bytes / 1e6:,.0f} MB"),
         ("looked through", f"{found.scanned_bytes / 1e6:,.0f} MB"),
         ("what the scans add to the client's memory at the most", _format_mb(figures.client_bytes)),
     )
     return (
         Sheet("Scans", ("", "pause", "whole"), rows),
-        Sheet("Memory", ("what", "measured"), facts),
+        Sheet("Cost", ("what", "measured"), facts),
         make_targets_sheet(targets),
     )
 
@@ -189,6 +201,7 @@ def main() -> int:
         scans = [{"pause_s": each.pause_s, "seconds": each.seconds} for each in figures.scans]
         document = {
             "scans": scans,
+            "cpu_s": figures.cpu_s,
             "target_bytes": figures.target_bytes,
             "client_bytes": figures.client_bytes,
             "targets": [{**dataclasses.asdict(each), "is_met": each.is_met} for each in targets],
