@@ -9,6 +9,7 @@ from checks import stacks_through
 from conftest import give_up
 from workload import build_case, build_workload, release_traced
 
+from lablib import scanning
 from lablib.records import TraceOptions
 from lablib.scanning import sample_and_scan, scan
 
@@ -154,3 +155,16 @@ def test_a_sampled_trace_says_that_it_is_not_scanned(tmp_path):
     assert not only.was_made
     assert only.stacks == ()
     assert "sampled" in only.limits[0]
+
+
+@pytest.mark.parametrize("allocator", [GLIBC, JEMALLOC], ids=lambda each: each.name)
+def test_threads_that_make_move_and_free_blocks_never_seem_to_lose_one(
+    allocator, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(scanning, "MIN_AGE_S", 0.0)  # so that it holds for the youngest, too
+    workload = build_case(Case("", "", "churn_reached", allocator=allocator), tmp_path)
+    with release_traced(workload) as (_, tracer):
+        time.sleep(1)
+        scans = [scan(tracer) for _ in range(8)]
+    assert [each.lost_blocks for each in scans] == [0] * 8
+    assert sum(stack.reached_blocks for stack in scans[-1].stacks) > 100
