@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import random
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -28,6 +29,7 @@ from benchmarks.verdicts_page import Row, describe_rows, format_page, is_clean, 
 from lablib.apps import build_app, list_corpus
 from lablib.errors import LabError
 from lablib.records import AppFiles, HeapTrace
+from lablib.variants import build_variant, draw_variant
 
 PAGE = Path(__file__).with_suffix(".md")
 AT_A_TIME = 8
@@ -107,12 +109,15 @@ def main() -> int:
 
 
 def _build(variants: tuple[int, int] | None) -> list[AppFiles]:
+    names = list_corpus()
     if not variants:
-        return [build_app(name) for name in list_corpus()]
-    from lablib.variants import draw_variants
-
+        return [build_app(name) for name in names]
     seed, count = variants
-    return draw_variants(seed, count)
+    random.Random(seed).shuffle(names)
+    return [
+        build_variant(draw_variant(names[number % len(names)], f"{seed}/{number}".encode()))
+        for number in range(count)
+    ]
 
 
 if __name__ == "__main__":
