@@ -36,6 +36,8 @@ AT_A_TIME = 8
 MEMLEAKS_AT_A_TIME = 4
 """memleak compiles itself each time: more of them would only wait for each other."""
 
+SANITIZERS_AT_A_TIME = 2
+
 Announce = Callable[[str], None]
 
 
@@ -47,18 +49,22 @@ def run_benchmark(apps: Sequence[AppFiles], is_naive: bool, announce: Announce) 
             traces = list(pool.map(_try_run, apps))
         readings: list[tuple[Reading, ...]] = [()] * len(apps)
         if is_naive:
-            announce("the same under bcc's memleak")
-            with ThreadPoolExecutor(MEMLEAKS_AT_A_TIME) as pool:
-                by_memleak = list(pool.map(read_memleak, apps))
-            announce("the same under LeakSanitizer")
-            with ThreadPoolExecutor(AT_A_TIME) as pool:
-                by_sanitizer = list(pool.map(read_sanitizer, apps))
-            readings = [
-                (read_rss(cut_trace(trace, SECONDS)), *others)
-                if isinstance(trace, HeapTrace)
-                else ()
-                for trace, *others in zip(traces, by_memleak, by_sanitizer, strict=True)
-            ]
+            announce("the same under bcc's memleak, and under LeakSanitizer")
+            with (
+                ThreadPoolExecutor(MEMLEAKS_AT_A_TIME) as memleaks,
+                ThreadPoolExecutor(SANITIZERS_AT_A_TIME) as sanitizers,
+            ):
+                answers = zip(
+                    memleaks.map(read_memleak, apps),
+                    sanitizers.map(read_sanitizer, apps),
+                    strict=True,
+                )
+                readings = [
+                    (read_rss(cut_trace(trace, SECONDS)), *others)
+                    if isinstance(trace, HeapTrace)
+                    else ()
+                    for trace, others in zip(traces, answers, strict=True)
+                ]
     return [_make_row(*each) for each in zip(apps, traces, readings, strict=True)]
 
 
