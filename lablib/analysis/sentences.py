@@ -25,7 +25,10 @@ _VERSION = re.compile(r"(_\d+)+$")  # pthread_create_2_1 is how the C library ca
 
 @dataclass(frozen=True)
 class Findings:
-    """What a sentence on a call stack is made from; the rate is in bytes per second."""
+    """What a sentence on a call stack is made from; the rate is in bytes per second.
+
+    `threads` is how many run at the end, None where that could not be read.
+    """
 
     kind: str
     usage: StackUsage
@@ -35,6 +38,7 @@ class Findings:
     rate: float
     error: float
     is_running: bool
+    threads: int | None
 
 
 def name_site(usage: StackUsage) -> str:
@@ -125,8 +129,17 @@ def _describe_leaking(findings: Findings) -> str:
 
 def _not_looked(findings: Findings) -> str:
     if findings.usage.kind == "thread_stack":
-        return "Each is from a thread that was never joined or detached, or that never ends."
+        return f"{_explain_threads(findings)} It is address space: RSS shows little of it."
     return "Whether something still points at them was not looked at."
+
+
+def _explain_threads(findings: Findings) -> str:
+    if findings.threads is None:
+        return "Each is of a thread that was never joined or detached, or that never ends."
+    running = f"{count_of(findings.threads, 'thread')} {'runs' if findings.threads == 1 else 'run'}"
+    if findings.threads > findings.usage.live_blocks / 2:
+        return f"{running} at the end: they never end."
+    return f"Only {running} at the end: the others have ended, and nobody joined or detached them."
 
 
 def _describe_growing(findings: Findings) -> str:

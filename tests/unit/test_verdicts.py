@@ -201,7 +201,14 @@ def test_survival_tells_what_became_of_the_old():
 def test_thread_stacks_leak_although_something_leads_to_them():
     verdict = judge(blocks(every(0.5, 10), size=8 << 20, kind="thread_stack"))
     assert verdict.kind == "leaking"
-    assert "never joined" in verdict.sentence
+    assert "Only 1 thread runs at the end: the others have ended" in verdict.sentence
+
+
+def test_threads_that_never_end_are_told_from_those_that_nobody_joins():
+    stacks = blocks(every(0.5, 10), size=8 << 20, kind="thread_stack")
+    verdict = judge(stacks, resources=resources(threads=lambda s: 1 + int(2 * s)))
+    assert verdict.kind == "leaking"
+    assert "21 threads run at the end: they never end." in verdict.sentence
 
 
 def resources(**read):
