@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from lablib.analysis.growth import Growth
-from lablib.analysis.losses import Losses
+from lablib.analysis.losses import MIN_BIRTHS, Losses
 from lablib.records import Frame, StackEvidence, StackUsage
 from lablib.wording import count_of
 
@@ -114,6 +114,8 @@ def _describe_lost(findings: Findings, losses: Losses) -> str:
     )
     if losses.goes_on:
         return f"{site} leaks {describe_rate(findings.rate, findings.error)}: {lost}."
+    if losses.births >= MIN_BIRTHS:
+        return f"{site} leaked for a while: {lost}. None that it made later is lost."
     if losses.births > 1:
         return f"{site} leaks: {lost}. That has not happened often enough to tell a rate."
     return f"{site} leaked once: {lost}. It has lost nothing more, so there is no rate."
