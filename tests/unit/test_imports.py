@@ -30,9 +30,9 @@ RANKS = {
         3,
     ),
     **dict.fromkeys(
-        ["capped", "plots", "figures", "study", "report", "flame", "live", "windows"], 4
+        ["group_samples", "plots", "figures", "study", "report", "flame", "live", "windows"], 4
     ),
-    **dict.fromkeys(["panels", "doctor", "demo", "jupyter", "cleanup", "watching"], 5),
+    **dict.fromkeys(["capped", "panels", "doctor", "demo", "jupyter", "cleanup", "watching"], 5),
     **dict.fromkeys(["cli_trace", "teaching"], 6),
     "cli": 7,
     "__main__": 8,
