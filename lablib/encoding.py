@@ -18,13 +18,16 @@ from typing import Any
 from lablib.records import (
     AddressSpace,
     CappedRun,
+    CgroupMemory,
     ContainerEnd,
     Frame,
     HeapMap,
     HeapSnapshot,
     HeapTrace,
     MemleakReport,
+    MemoryPressure,
     MemoryTrace,
+    PressureTrace,
     ProcessSizes,
     ResidentPages,
     Vma,
@@ -36,6 +39,7 @@ RECORDS: dict[str, type] = {
     for kind in (
         *(HeapTrace, HeapSnapshot, MemoryTrace, MemleakReport),
         *(ProcessSizes, AddressSpace, ResidentPages, HeapMap, VmstatSample),
+        *(CgroupMemory, MemoryPressure, PressureTrace),
         *(CappedRun, ContainerEnd),
     )
 }

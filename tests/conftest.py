@@ -100,6 +100,26 @@ def require_for_notebook(name: str) -> None:
         require_tracer()
 
 
+@functools.cache
+def try_capped_groups() -> Capability:
+    """Whether a program can be given a limit and swap here, found by the doctor's own trials."""
+
+    def trial() -> str:
+        start_service()
+        return f"{doctor.try_cgroup()}; {doctor.try_swap()}"
+
+    return doctor.attempt("cgroup", trial)
+
+
+@pytest.fixture
+def capped_groups(tracer_service: None) -> None:
+    """Memory cgroups that can be made, as not every container has them."""
+    capability = try_capped_groups()
+    if not capability.works:
+        reason = f"no capped groups here: {capability.reason}; {capability.fix}"
+        give_up("cgroup", reason, could_have_run=False)
+
+
 @pytest.fixture
 def root() -> None:
     """Root's rights, for what no other user can do."""

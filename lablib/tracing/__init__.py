@@ -11,7 +11,7 @@ permission.py   who may trace whom
 session.py      one traced process: probes, totals; memory_session.py: page faults and calls;
                 pressure_session.py: what a shortage of memory does to it
 group_session.py  one capped group: capped_cgroup.py and swap_device.py make and remove it,
-                holdings.py remembers what there is to remove
+                holdings.py remembers what there is to remove, room.py says whether there is room
 probes.py       which library, which instruction
 program.py      the kernel side, as a session sees it; heap_program.py, memory_program.py and
                 pressure_program.py: its kinds; formats.py: where a tracepoint's fields lie

@@ -16,11 +16,9 @@ import socket
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Any, NoReturn
 
 from lablib.errors import LabError, TargetError, TracerError
-from lablib.system import read_cgroup, read_meminfo, read_swap_areas
 from lablib.tracing import holdings, protocol, swap_device
 from lablib.tracing.capped_cgroup import (
     find_place,
@@ -31,17 +29,11 @@ from lablib.tracing.capped_cgroup import (
     take_process,
 )
 from lablib.tracing.permission import Target, is_descendant, read_peer_pid
-from lablib.tracing.protocol import GROUP_LIMITS, MAX_SWAP_BYTES, read_numbers
-
-MAX_GROUPS = 12
-MAX_GROUPS_PER_USER = 4
-
-MARGIN_BYTES = 256 << 20
-"""How much memory must be left for all others when every group has taken what it may."""
+from lablib.tracing.protocol import GROUP_LIMITS, read_numbers
+from lablib.tracing.room import MARGIN_BYTES, check_count, check_room, read_free_swap
 
 DISK_MARGIN_BYTES = 512 << 20
 
-_LEAST_FREE_SWAP = 0.1
 _PR_SET_PDEATHSIG = 1
 _MIB = 1 << 20
 
@@ -58,6 +50,12 @@ def serve_group(connection: socket.socket, caller_uid: int, request: dict[str, A
     signal.signal(signal.SIGTERM, _end)
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)  # to tidy up also after the service
     caller_pid = read_peer_pid(connection)
+    if caller_pid == 0:
+        raise TracerError(
+            "you are in a container, and the tracer service outside of it: it can't tell which "
+            "processes are yours",
+            "run this on the machine itself",
+        )
     limit_bytes, swap_bytes = sizes["limit_bytes"], sizes.get("swap_bytes", 0)
     with (
         contextlib.closing(Target(caller_pid, 0)) as caller,
@@ -85,7 +83,7 @@ class GroupSession(AbstractContextManager["GroupSession"]):
         try:
             holdings.sweep()
             with holdings.hold_registry():
-                _check_count(caller_uid)
+                check_count(caller_uid)
                 check_room(limit_bytes, swap_bytes)
                 name = f"memory-leak-lab-{caller_uid}-{secrets.token_hex(6)}"
                 self._holding = holdings.Holding(name, caller_uid)
@@ -154,7 +152,7 @@ class GroupSession(AbstractContextManager["GroupSession"]):
     def _add_swap(self) -> str:
         """Return where the group's swap is: "machine" where there was enough, "zram" or "file"."""
         size_bytes = self._swap_bytes
-        if _free_swap_of_machine() >= size_bytes + MARGIN_BYTES:
+        if read_free_swap() >= size_bytes + MARGIN_BYTES:
             return "machine"
         if self._add_zram(size_bytes):
             return "zram"
@@ -198,75 +196,6 @@ def _answer(session: GroupSession, request: dict[str, Any]) -> dict[str, Any]:
         return session.answer(request)
     except LabError as error:
         return {"error": protocol.describe_error(error)}
-
-
-def check_room(limit_bytes: int, swap_bytes: int, replacing: str = "") -> None:
-    """Raise `TracerError` unless the machine can give a group so much and still have its margin.
-
-    What the other groups may yet take counts as taken; `replacing` is the name of the one whose
-    limit this is to be. Swap counts in full: a compressed disk lies in memory.
-    """
-    used_swap_bytes = reserved_bytes = 0
-    for facts in holdings.list_holdings():
-        folder = Path(facts.get("group", ""))
-        used_swap_bytes += facts.get("swap_bytes", 0)
-        if not facts.get("group"):
-            continue
-        with contextlib.suppress(LabError):
-            usage = read_cgroup(folder).usage_bytes
-            if folder.name == replacing:
-                reserved_bytes -= usage
-            else:
-                reserved_bytes += max(0, facts.get("limit_bytes", 0) - usage)
-    memory = read_meminfo()
-    available, wanted = memory["MemAvailable"], limit_bytes + swap_bytes + reserved_bytes
-    if available < wanted + MARGIN_BYTES:
-        raise TracerError(
-            f"too little memory for this experiment: it and those under way may take "
-            f"{wanted // _MIB:,} MiB, {available // _MIB:,} are available, and "
-            f"{MARGIN_BYTES // _MIB} shall stay free for all else",
-            "end other programs, or choose a lower limit",
-        )
-    if swap_bytes and used_swap_bytes + swap_bytes > MAX_SWAP_BYTES:
-        raise TracerError(
-            f"the lab has {used_swap_bytes // _MIB} MiB of swap in use already, and at most "
-            f"{MAX_SWAP_BYTES // _MIB} in all",
-            "end the other experiment",
-        )
-    _check_swap_of_machine(memory)
-
-
-def _check_swap_of_machine(memory: dict[str, int]) -> None:
-    total, free = memory.get("SwapTotal", 0), memory.get("SwapFree", 0)
-    is_lab_s_alone = not _list_areas_of_machine()
-    if total and not is_lab_s_alone and free < total * _LEAST_FREE_SWAP:
-        raise TracerError(
-            f"this machine's swap is nearly full ({free // _MIB:,} of {total // _MIB:,} MiB are "
-            "free): an experiment with memory would disturb it",
-            "end other programs first",
-        )
-
-
-def _free_swap_of_machine() -> int:
-    return sum(area.size_bytes - area.used_bytes for area in _list_areas_of_machine())
-
-
-def _list_areas_of_machine() -> list[Any]:
-    """Return the swap areas that are not the lab's own, which have names of their own."""
-    own = set()
-    for facts in holdings.list_holdings():
-        own |= {Path(facts.get("swap_file", "")).name, f"zram{facts.get('zram')}"}
-    return [area for area in read_swap_areas() if Path(area.path).name not in own]
-
-
-def _check_count(uid: int) -> None:
-    owners = [facts.get("uid") for facts in holdings.list_holdings()]
-    if len(owners) >= MAX_GROUPS or owners.count(uid) >= MAX_GROUPS_PER_USER:
-        raise TracerError(
-            f"there are {len(owners)} experiments with capped groups, {owners.count(uid)} of them "
-            f"yours; at most {MAX_GROUPS_PER_USER} of one user run at once",
-            "end one of them",
-        )
 
 
 def _await_message(connection: socket.socket, caller: Target) -> bool:

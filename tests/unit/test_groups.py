@@ -8,7 +8,7 @@ import pytest
 
 from lablib.errors import TracerError
 from lablib.records import SwapArea, Target
-from lablib.tracing import capped_cgroup, group_session, holdings, protocol, swap_device
+from lablib.tracing import capped_cgroup, holdings, protocol, room, swap_device
 from lablib.tracing.formats import parse_format, read_offsets
 from lablib.tracing.permission import is_descendant
 from lablib.tracing.pressure import decode_pressure
@@ -22,8 +22,8 @@ def machine(monkeypatch, tmp_path):
     """A machine whose memory, swap and other experiments a test sets."""
     state = {"MemAvailable": 1000 * MIB, "SwapTotal": 0, "SwapFree": 0}
     areas, others = [], []
-    monkeypatch.setattr(group_session, "read_meminfo", lambda: state)
-    monkeypatch.setattr(group_session, "read_swap_areas", lambda: areas)
+    monkeypatch.setattr(room, "read_meminfo", lambda: state)
+    monkeypatch.setattr(room, "read_swap_areas", lambda: areas)
     monkeypatch.setattr(holdings, "list_holdings", lambda: others)
     state["areas"], state["others"] = areas, others
     return state
@@ -40,42 +40,42 @@ def add_other(machine, tmp_path, name, limit_bytes, usage_bytes, swap_bytes=0):
 
 class TestRoom:
     def test_there_is_room_up_to_the_margin(self, machine):
-        group_session.check_room(1000 * MIB - group_session.MARGIN_BYTES, 0)
+        room.check_room(1000 * MIB - room.MARGIN_BYTES, 0)
         with pytest.raises(TracerError, match="may take 745 MiB, 1,000 are available, and 256"):
-            group_session.check_room(745 * MIB, 0)
+            room.check_room(745 * MIB, 0)
 
     def test_swap_counts_too_because_it_may_lie_in_memory(self, machine):
         with pytest.raises(TracerError, match="may take 764 MiB"):
-            group_session.check_room(700 * MIB, 64 * MIB)
+            room.check_room(700 * MIB, 64 * MIB)
 
     def test_what_others_may_yet_take_is_taken(self, machine, tmp_path):
         add_other(machine, tmp_path, "a", limit_bytes=500 * MIB, usage_bytes=100 * MIB)
-        group_session.check_room(344 * MIB, 0)
+        room.check_room(344 * MIB, 0)
         with pytest.raises(TracerError, match="may take 745 MiB"):
-            group_session.check_room(345 * MIB, 0)
+            room.check_room(345 * MIB, 0)
 
     def test_a_new_limit_counts_from_what_the_group_has(self, machine, tmp_path):
         add_other(machine, tmp_path, "a", limit_bytes=500 * MIB, usage_bytes=400 * MIB)
-        group_session.check_room(1000 * MIB, 0, replacing="a")
+        room.check_room(1000 * MIB, 0, replacing="a")
 
     def test_swap_of_the_lab_is_bounded_in_all(self, machine, tmp_path):
         machine["MemAvailable"] = 10_000 * MIB
         add_other(machine, tmp_path, "a", 8 * MIB, 8 * MIB, swap_bytes=200 * MIB)
-        group_session.check_room(8 * MIB, 56 * MIB)
+        room.check_room(8 * MIB, 56 * MIB)
         with pytest.raises(TracerError, match="200 MiB of swap in use already"):
-            group_session.check_room(8 * MIB, 57 * MIB)
+            room.check_room(8 * MIB, 57 * MIB)
 
     def test_a_machine_whose_swap_is_nearly_full_is_left_alone(self, machine):
         machine |= {"SwapTotal": 1000 * MIB, "SwapFree": 90 * MIB}
         machine["areas"].append(SwapArea("/swapfile", "file", 1000 * MIB, 910 * MIB, -2))
         with pytest.raises(TracerError, match="nearly full"):
-            group_session.check_room(8 * MIB, 0)
+            room.check_room(8 * MIB, 0)
 
     def test_swap_of_other_experiments_is_not_the_machines(self, machine):
         machine |= {"SwapTotal": 16 * MIB, "SwapFree": 0}
         machine["areas"].append(SwapArea("/zram7", "partition", 16 * MIB, 16 * MIB, -2))
         machine["others"].append({"zram": 7})
-        group_session.check_room(8 * MIB, 0)
+        room.check_room(8 * MIB, 0)
 
 
 class TestLimits:

@@ -94,7 +94,8 @@ def test_the_service_needs_nothing_from_pypi_but_what_the_distribution_has():
             for module in filter(None, modules):
                 if module.startswith("lablib"):
                     path = module.replace("lablib", "", 1).lstrip(".").replace(".", "/")
-                    files = (f"{path}.py", f"{path}/__init__.py")
+                    folders = [*Path(path).parents][:-1]  # importing a module imports these
+                    files = (f"{path}.py", *(f"{each}/__init__.py" for each in (path, *folders)))
                     pending += [file for file in files if path and (PACKAGE / file).is_file()]
                 elif module.split(".")[0] not in sys.stdlib_module_names:
                     foreign.add(module.split(".")[0])

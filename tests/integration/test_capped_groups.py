@@ -6,6 +6,7 @@ import contextlib
 import os
 import pwd
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -21,7 +22,8 @@ from lablib.apps import LocalApp, build_app
 from lablib.errors import AppError, ProcessError, TargetError, TracerError
 from lablib.steering import SteeredApp
 from lablib.system import find_cgroup, read_cgroup, read_swap_areas, sample_vmstat
-from lablib.tracing import client, control
+from lablib.tracing import client, control, holdings, swap_device
+from lablib.tracing.group_session import GroupSession
 from lablib.tracing.groups import CappedGroup
 from lablib.tracing.pressure import PressureTracer
 from lablib.tracing.protocol import MAX_SWAP_BYTES
@@ -32,7 +34,7 @@ RATE = 200
 TIMEOUT_S = 30
 NOBODY = pwd.getpwnam("nobody").pw_uid
 
-pytestmark = pytest.mark.usefixtures("tracer_service")
+pytestmark = pytest.mark.usefixtures("capped_groups")
 needs_root = pytest.mark.usefixtures("root")
 
 
@@ -360,11 +362,10 @@ class TestSuddenEnds:
             wait_until(lambda: is_gone(folder, pid) and list_swap() <= before)
             assert read_groups(service) == []
 
-    @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-    def test_the_end_of_the_service_ends_the_experiment(self, own_service, how):
+    def test_the_sudden_end_of_the_service_ends_the_experiment(self, own_service):
         before = list_swap()
         with held_group() as (_, folder, pid):
-            os.kill(own_service, how)
+            os.kill(own_service, signal.SIGKILL)
             wait_until(lambda: is_gone(folder, pid) and list_swap() <= before)
 
     def test_clean_removes_what_a_killed_service_and_its_killed_session_left(self, own_service):
@@ -382,7 +383,9 @@ class TestSuddenEnds:
             wait_until(lambda: is_gone(folder, pid) and list_swap() <= before)
             assert control.remove_groups() == []
 
-    def test_a_service_removes_at_its_start_what_another_left(self, own_service):
+    def test_a_service_removes_at_its_start_what_another_left_and_its_own_at_its_end(
+        self, own_service
+    ):
         before = list_swap()
         with held_group() as (_, folder, pid):
             (facts,) = read_groups(own_service)
@@ -392,6 +395,44 @@ class TestSuddenEnds:
             wait_until(lambda: not is_alive(own_service))
             control.start_service()
             wait_until(lambda: is_gone(folder, pid) and list_swap() <= before)
+        with held_group() as (_, folder, pid):
+            client.stop_service()
+            wait_until(lambda: is_gone(folder, pid) and list_swap() <= before)
+
+
+@needs_root
+def test_a_swap_file_has_no_holes_and_is_nobody_elses():
+    file = holdings.STATE_DIR / f"test-{os.getpid()}.swap"
+    try:
+        swap_device.start_file(file, 4 * MIB)
+        status = file.stat()
+        assert status.st_blocks * 512 >= status.st_size == 4 * MIB
+        assert stat.S_IMODE(status.st_mode) == 0o600
+        assert file.name in list_swap()
+        with pytest.raises(FileExistsError):
+            swap_device.start_file(file, 4 * MIB)
+    finally:
+        swap_device.remove_file(file)
+    assert file.name not in list_swap()
+    assert not file.exists()
+    swap_device.remove_file(file)  # once more is nothing
+
+
+@needs_root
+def test_without_zram_the_swap_is_a_file(monkeypatch, eater):
+    monkeypatch.setattr(swap_device, "ZRAM_CONTROL", Path("/nowhere"))
+    former = signal.getsignal(signal.SIGTERM)
+    try:
+        with GroupSession(os.getpid(), 0, 16 * MIB, 16 * MIB) as session:
+            assert session.description["swap_source"] == "file"
+            (name,) = (name for name in list_swap() if session.description["group"] in name)
+            session.answer({"operation": "take", "pid": eater.pid})
+            eat(eater, 24 * MIB)
+            assert read_cgroup(Path(session.description["path"])).swap_bytes >= 8 * MIB
+    finally:
+        signal.signal(signal.SIGTERM, former)
+    assert name not in list_swap()
+    assert not (holdings.STATE_DIR / name).exists()
 
 
 def test_groups_one_after_the_other_leave_no_trace():
