@@ -23,24 +23,18 @@ from pathlib import Path
 
 from lablib.apps import BUILD_DIR, build_app
 from lablib.errors import AppError, LabError, ProcessError
-from lablib.proc import read_sizes
-from lablib.records import (
-    CappedRun,
-    GroupEnd,
-    GroupSample,
-    GroupStep,
-    Member,
-    MemoryPressure,
-    PressureTrace,
-)
+from lablib.group_samples import read_group_sample
+from lablib.records import CappedRun, GroupEnd, GroupSample, GroupStep, PressureTrace
 from lablib.steering import SteeredApp
-from lablib.system import read_cgroup_pressure, read_meminfo, read_pressure
 from lablib.tracing.groups import SWAP_SOURCES, CappedGroup
 from lablib.tracing.pressure import PressureTracer
 
 INTERVAL_S = 0.2
 MIB = 1 << 20
 SIZE_TIMEOUT_S = 20.0
+APP_TIMEOUT_S = 60.0
+"""How long a walk through swapped pages may take."""
+
 READER = "reader"
 """The name of the program that reads a file, in steps like ("reader", "read", 40)."""
 
@@ -72,6 +66,7 @@ class CappedExperiment(AbstractContextManager["CappedExperiment"]):
         self._over = threading.Event()
         self._threads: list[threading.Thread] = []
         self._files: dict[int, Path] = {}
+        self._ends_awaited = 0
         self._apps: dict[str, SteeredApp] = {}
         self._resources = ExitStack()
         with self._resources:
@@ -100,7 +95,7 @@ class CappedExperiment(AbstractContextManager["CappedExperiment"]):
         former = self._apps.get(name)
         if former is not None and former.is_running:
             raise AppError(f"{name} runs, as process {former.pid}")
-        app = self._resources.enter_context(SteeredApp(build_app("eater")))
+        app = self._resources.enter_context(SteeredApp(build_app("eater"), APP_TIMEOUT_S))
         self._group.take(app.pid)
         self._apps[name] = app
         self._start_thread(self._await_end, name, app)
@@ -110,9 +105,9 @@ class CappedExperiment(AbstractContextManager["CappedExperiment"]):
         """Take a step, and return it with its answer when it is done; waiting is not in `steps`.
 
         ("wait", S) seconds; ("wait_for_size", MIB) until the group has so much anonymous memory,
-        in RAM or swap; ("wait_for_kill", S) that long at most; ("limit", MIB) sets the group's
-        limit; ("reader", "read", MIB) reads a file of that size in the group;
-        (NAME, "oom_score_adj", N) sets that of an eater; (NAME, COMMAND, ...) asks the eater.
+        in RAM or swap; ("wait_for_kill", S) until a process has ended, that long at most;
+        ("limit", MIB) sets the group's limit; ("reader", "read", MIB) reads a file of that size in
+        the group; (NAME, "oom_score_adj", N) sets that of an eater; (NAME, COMMAND, ...) asks it.
         Raises `LabError` for what is refused. A kill is no error: it is in `ends`.
         """
         began_s = self.elapsed_s
@@ -198,11 +193,11 @@ class CappedExperiment(AbstractContextManager["CappedExperiment"]):
         return {"limit_bytes": limit_mib * MIB}
 
     def _ask_eater(self, name: str, command: str, *values: str) -> dict[str, int]:
-        app = self._apps[name]
+        kills = self._group.read().oom_kills
         try:
-            return app.ask(command, *values)
+            return self._apps[name].ask(command, *values)
         except AppError:
-            if app.ended_by:
+            if self._group.read().oom_kills > kills:
                 return {}  # killed on the way: that is in `ends`
             raise
 
@@ -214,11 +209,12 @@ class CappedExperiment(AbstractContextManager["CappedExperiment"]):
             time.sleep(0.005)
 
     def _await_kill(self, timeout_s: float) -> None:
-        before, deadline = len(self.ends), time.monotonic() + timeout_s
-        while len(self.ends) == before:
+        deadline = time.monotonic() + timeout_s
+        while len(self.ends) == self._ends_awaited:
             if time.monotonic() > deadline:
                 raise LabError(f"nothing was killed within {timeout_s:g} s", "grow faster")
             time.sleep(0.01)
+        self._ends_awaited = len(self.ends)
 
     def _read_file(self, mib: int) -> dict[str, int]:
         """Have a program of the group read a file, which no other group has in its page cache."""
@@ -241,51 +237,15 @@ class CappedExperiment(AbstractContextManager["CappedExperiment"]):
 
     def _sample(self) -> None:
         due_s = 0.0
-        while not self._over.wait(max(0.0, due_s - self.elapsed_s)):
+        with suppress(ProcessError):  # the group has gone, and the service with it
+            while not self._over.wait(max(0.0, due_s - self.elapsed_s)):
+                self.samples.append(self._read_sample())
+                due_s = max(due_s + self._interval_s, self.elapsed_s)
             self.samples.append(self._read_sample())
-            due_s += self._interval_s
-        self.samples.append(self._read_sample())
 
     def _read_sample(self) -> GroupSample:
-        meminfo = read_meminfo()
-        elapsed_s = self.elapsed_s
-        pressure, is_of_machine = self._read_pressure()
-        return GroupSample(
-            elapsed_s=elapsed_s,
-            memory=self._group.read(),
-            pressure=pressure,
-            is_pressure_of_machine=is_of_machine,
-            swap_total_bytes=meminfo["SwapTotal"],
-            swap_free_bytes=meminfo["SwapFree"],
-            members=tuple(self._read_members()),
-            **_read_swapping(),
-        )
-
-    def _read_pressure(self) -> tuple[MemoryPressure | None, bool]:
-        """Return the group's pressure, else the machine's, and whether it is that."""
-        with suppress(LabError):
-            return read_cgroup_pressure(self._group.path), False
-        with suppress(LabError):
-            return read_pressure(), True
-        return None, False
-
-    def _read_members(self) -> Iterator[Member]:
-        for name, app in list(self._apps.items()):
-            folder = Path(f"/proc/{app.pid}")
-            try:
-                sizes = read_sizes(app.pid, with_pss=False)
-                score, adj = (int((folder / f).read_text()) for f in ("oom_score", "oom_score_adj"))
-            except (OSError, ProcessError, ValueError):
-                continue  # it has ended
-            yield Member(
-                name=name,
-                pid=app.pid,
-                rss_bytes=sizes.rss_bytes,
-                swap_bytes=sizes.swap_bytes,
-                page_table_bytes=sizes.page_table_bytes,
-                score_adj=adj,
-                score=score,
-            )
+        pids = {name: app.pid for name, app in list(self._apps.items())}
+        return read_group_sample(self._group.path, pids, self.elapsed_s)
 
     def _await_end(self, name: str, app: SteeredApp) -> None:
         """Note when a process ends by itself or is killed, to a few milliseconds."""
@@ -301,17 +261,6 @@ class CappedExperiment(AbstractContextManager["CappedExperiment"]):
                     return
         finally:
             os.close(pidfd)
-
-
-def _read_swapping() -> dict[str, int]:
-    """Return how much the machine has read from swap and written to it, by the fields' names."""
-    rows = (line.split() for line in Path("/proc/vmstat").read_text().splitlines())
-    pages = {row[0]: int(row[1]) for row in rows}
-    page_bytes = os.sysconf("SC_PAGE_SIZE")
-    return {
-        "swapped_in_bytes": pages.get("pswpin", 0) * page_bytes,
-        "swapped_out_bytes": pages.get("pswpout", 0) * page_bytes,
-    }
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from pathlib import Path
 from lablib.capped import MIB, CappedExperiment
 from lablib.errors import LabError
 from lablib.panels import AppControls, Button, GroupPanel, Slider
-from lablib.records import CappedRun, GroupStep
+from lablib.records import CappedRun, GroupEnd, GroupStep
 from lablib.teaching.experiments import RECORDINGS_DIR, run_or_replay
 from lablib.teaching.tables import show_table
 from lablib.tracing.control import start_service
@@ -74,11 +74,16 @@ def word_events(run: CappedRun) -> list[str]:
         (step.elapsed_s, f"{number:>2} {word_step(step)}")
         for number, step in enumerate(run.steps, start=1)
     ]
-    events += [
-        (end.elapsed_s, f"   {end.name} has ended" + (f": {end.signal}" if end.signal else ""))
-        for end in run.ends
-    ]
+    events += [(end.elapsed_s, f"   {word_end(end, run.victims)}") for end in run.ends]
     return [f"{elapsed_s:5.1f} s {words}" for elapsed_s, words in sorted(events)]
+
+
+def word_end(end: GroupEnd, victims: Sequence[str]) -> str:
+    """Return in words how a process ended; of several victims, as which of them it was chosen."""
+    how = f": {end.signal}" if end.signal else ""
+    is_one_of_several = len(victims) > 1 and end.name in victims
+    chosen = f", victim number {victims.index(end.name) + 1}" if is_one_of_several else ""
+    return f"{end.name} has ended{how}{chosen}"
 
 
 def word_step(step: GroupStep) -> str:

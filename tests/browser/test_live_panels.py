@@ -3,7 +3,6 @@
 import contextlib
 import re
 
-from conftest import require_tracer
 from notebook_page import (
     SIZES,
     await_change,
@@ -127,8 +126,9 @@ def test_sizes_move_obey_the_slider_and_outlive_page_and_kernel(chromium, notebo
         assert read_picture(page.locator(".jp-Cell-outputArea:has(img[alt*=VmSize])")) == words
 
 
-def test_a_group_obeys_its_limit_swaps_and_is_killed_beyond_it(chromium, notebook_server):
-    require_tracer()
+def test_a_group_obeys_its_limit_swaps_and_is_killed_beyond_it(
+    chromium, notebook_server, capped_groups
+):
     name, title = "group.ipynb", "Your group"
     anonymous, swap = r"anonymous, in RAM\s+([\d,.]+) MiB", r"in swap\s+([\d,.]+) MiB"
     with open_live(chromium, notebook_server, name, "steer_group(", title) as (page, panel):

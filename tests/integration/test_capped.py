@@ -11,7 +11,7 @@ from lablib.errors import AppError, LabError
 from lablib.exhaustion import measure_room
 from lablib.system import read_swap_areas
 
-pytestmark = pytest.mark.usefixtures("tracer_service")
+pytestmark = pytest.mark.usefixtures("capped_groups")
 
 MIB = 1 << 20
 

@@ -7,8 +7,9 @@ from process_records import MIB, make_run
 
 from lablib.errors import LabError
 from lablib.recording import save_recording
+from lablib.records import GroupEnd
 from lablib.teaching import run_capped, show_badness, steer_group
-from lablib.teaching.capped import word_events
+from lablib.teaching.capped import word_end, word_events
 
 
 @pytest.fixture
@@ -42,9 +43,15 @@ def test_steps_and_ends_are_told_in_the_order_of_time():
         "  0.1 s  1 reader read 40: 40 MiB, checksum 6",
         "  0.3 s  2 small grow 16",
         "  0.4 s  3 small touch 20: 74.8 ms, 4,032 major faults",
-        "  0.6 s    small has ended: SIGKILL",
-        "  0.6 s    large has ended: SIGKILL",
+        "  0.6 s    small has ended: SIGKILL, victim number 2",
+        "  0.6 s    large has ended: SIGKILL, victim number 1",
     ]
+
+
+def test_a_single_victim_has_no_number_and_who_ended_by_itself_no_signal():
+    end = GroupEnd(0.5, "eater", 812, "SIGKILL")
+    assert word_end(end, ("eater",)) == "eater has ended: SIGKILL"
+    assert word_end(GroupEnd(0.5, "eater", 812, ""), ()) == "eater has ended"
 
 
 def test_a_step_is_found_by_its_first_words():

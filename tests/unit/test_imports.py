@@ -56,6 +56,7 @@ RANKS = {
             "variants",
             "catalogue",
             "editing",
+            "group_samples",
         ],
         4,
     ),
