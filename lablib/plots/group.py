@@ -46,9 +46,10 @@ def plot_group(
             axes.axvline(killed_s, color=BLACK, linewidth=2, linestyle=(0, (1, 1)))
         above.annotate(
             "OOM kill",
-            (killed_s, 0.5),
+            (killed_s, 0.945),
             xycoords=("data", "axes fraction"),
             ha="center",
+            va="center",
             fontsize=_FONT,
             fontweight="bold",
             bbox={"facecolor": WHITE, "edgecolor": BLACK},
