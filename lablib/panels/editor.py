@@ -13,8 +13,7 @@ from lablib.panels.outputs import show_widget
 from lablib.records import AppFiles, Comparison
 from lablib.wording import make_printable
 
-_ROW_PIXELS = 19
-_SIGNS = {"fixed": "✓"}
+_ROW_PIXELS = 16
 
 
 class FixEditor:
@@ -42,7 +41,7 @@ class FixEditor:
             value=text.expandtabs(4),
             description=f"{function}:",
             layout=widgets.Layout(
-                width="100%", height=f"{_ROW_PIXELS * (text.count(chr(10)) + 3)}px"
+                width="98%", height=f"{_ROW_PIXELS * (text.count(chr(10)) + 2)}px"
             ),
             style={"description_width": "initial"},
         )
@@ -81,9 +80,7 @@ class FixEditor:
         except LabError as error:
             self._say(str(error))
             raise
-        recorded = "" if self.comparison.source == "ebpf" else f"{self.comparison.source}. "
-        sign = _SIGNS.get(self.comparison.kind, "✗")
-        self._say(f"{sign} {recorded}{self.comparison.sentence}", self._warnings)
+        self._say(_word(self.comparison), self._warnings)
         return self.comparison
 
     def _answer(self) -> None:
@@ -100,3 +97,13 @@ class FixEditor:
         self.answer.value = f'<span role="status">{words}</span>' + (
             f"<pre>{html.escape(warnings)}</pre>" if warnings else ""
         )
+
+
+def _word(comparison: Comparison) -> str:
+    """Return the verdict with a sign; a recording's is not about what stands in the field."""
+    if comparison.source.startswith("recorded"):
+        return (
+            "Built, but it could not be traced here. Of the fix that stood here at first "
+            f"({comparison.source}): {comparison.sentence}"
+        )
+    return f"{'✓' if comparison.kind == 'fixed' else '✗'} {comparison.sentence}"

@@ -46,10 +46,12 @@ def test_a_verdict_that_is_not_good_has_another_sign(make_editor):
     assert editor.comparison.kind == "not_fixed"
 
 
-def test_a_recording_is_said_to_be_one(make_editor):
+def test_a_recording_is_not_passed_off_as_the_learners_program(make_editor):
     editor = make_editor(lambda app: make_comparison(source="recorded: Linux 6.1, 2026-11-01"))
     editor.prove()
-    assert "recorded: Linux 6.1, 2026-11-01. fixed" in editor.answer.value
+    assert "✓" not in editor.answer.value
+    assert "could not be traced here" in editor.answer.value
+    assert "(recorded: Linux 6.1, 2026-11-01): fixed" in editor.answer.value
 
 
 def test_what_does_not_compile_is_said_and_the_field_stays_usable(make_editor):
