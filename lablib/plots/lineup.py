@@ -180,11 +180,13 @@ def _fit(axes: Axes, values: list[float]) -> None:
 def _draw_ages(axes: Axes, trace: HeapTrace) -> None:
     scan = _find_scan(trace)
     if scan is None:
-        axes.text(0.5, 0.5, "not looked at", transform=axes.transAxes, ha="center")
+        _write(axes, "not looked at")
         return
     bands = _add_bands(scan)
     highest = max((band.live_bytes / KIB for band in bands), default=0)
     axes.set_ylim(0, 1.1 * max(highest, MIN_RANGE_KIB / 8))
+    if highest < 1:  # too little for a bar
+        _write(axes, f"{_size(highest * KIB)} live")
     for band in bands:
         width = band.born_to_s - band.born_from_s
         reached = (band.live_bytes - band.lost_bytes) / KIB
@@ -201,6 +203,10 @@ def _draw_ages(axes: Axes, trace: HeapTrace) -> None:
                     edgecolor=EDGE_COLOR,
                     linewidth=0.8,
                 )
+
+
+def _write(axes: Axes, words: str) -> None:
+    axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", fontsize=12)
 
 
 def _read_resident(trace: HeapTrace) -> tuple[list[float], list[float]]:

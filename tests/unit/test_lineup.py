@@ -154,6 +154,11 @@ def test_lost_bytes_are_drawn_apart_and_hatched():
     assert "none of it lost" in words
 
 
+def test_too_little_for_a_bar_is_in_words():
+    figure, _ = plot_ages({"A": CHURN})
+    assert figure.axes[0].texts[0].get_text() == "0 bytes live"
+
+
 def test_a_trace_without_a_scan_says_so():
     unscanned = dataclasses.replace(LEAK, scans=())
     refused = dataclasses.replace(
