@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -74,32 +74,26 @@ def build_app(name: str, stripped: bool = False) -> AppFiles:
     without a compiler.
     """
     source = find_source(name)
-    truth = read_truth(name)
     executable = BUILD_DIR / ("stripped" if stripped else "") / name
-    run_make(source, executable, truth)
-    return AppFiles(name, executable, source, truth)
+    app = AppFiles(name, executable, source, read_truth(name))
+    run_make(app)
+    return app
 
 
-def find_plugin(executable: Path, truth: Mapping[str, Any]) -> Path | None:
-    """Return the shared library that a program loads from beside itself, None for the others."""
-    return executable.with_name(f"{executable.name}.so") if truth.get("has_plugin") else None
-
-
-def run_make(source: Path, executable: Path, truth: Mapping[str, Any], *settings: str) -> None:
+def run_make(app: AppFiles, *settings: str) -> None:
     """Have make bring a program up to date; `settings` are variables of the Makefile.
 
     Raises `ToolMissingError` without a compiler for that source, `AppError` for a failed build.
     """
-    compiler = "g++" if source.suffix == ".cpp" else "gcc"
+    compiler = "g++" if app.source.suffix == ".cpp" else "gcc"
     for tool in ("make", compiler):
         if shutil.which(tool) is None:
             raise ToolMissingError(
                 f"building the leaky apps needs {tool}",
                 f"run: sudo apt-get install {compiler} libc6-dev make",
             )
-    plugin = find_plugin(executable, truth)
-    targets = [path.relative_to(APPS_DIR) for path in (executable, plugin) if path]
-    with _build_lock(executable.name):
+    targets = [path.relative_to(APPS_DIR) for path in (app.executable, app.plugin) if path]
+    with _build_lock(app.name):
         made = subprocess.run(
             ["make", "-s", "-C", APPS_DIR, *settings, *targets],
             capture_output=True,
@@ -108,7 +102,7 @@ def run_make(source: Path, executable: Path, truth: Mapping[str, Any], *settings
         )
     if made.returncode != 0:
         said = next((line for line in made.stderr.splitlines() if "error" in line.lower()), "")
-        raise AppError(f"building {executable.name} failed: {said or made.stderr.strip()[-200:]}")
+        raise AppError(f"building {app.name} failed: {said or made.stderr.strip()[-200:]}")
 
 
 def _find_sources() -> dict[str, Path]:

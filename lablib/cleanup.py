@@ -13,6 +13,7 @@ from lablib.containers import remove_leftovers
 from lablib.engine import find_engine, stop_own_engine
 from lablib.errors import DockerError, LabError, TracerError
 from lablib.steering import list_segments
+from lablib.sysv import list_system_v_segments, remove_system_v_segment
 from lablib.tracing import client
 
 STOP_TIMEOUT_S = 10.0
@@ -69,7 +70,11 @@ def _remove_segments() -> list[str]:
     segments = list_segments()
     for segment in segments:
         segment.unlink(missing_ok=True)
-    return [f"shared memory {segment}" for segment in segments]
+    ids = [segment for segment in list_system_v_segments() if remove_system_v_segment(segment)]
+    return [
+        *(f"shared memory {segment}" for segment in segments),
+        *(f"shared memory segment {segment} (System V)" for segment in ids),
+    ]
 
 
 def _stop_service() -> list[str]:

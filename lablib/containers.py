@@ -14,7 +14,6 @@ from pathlib import Path
 import docker
 from docker.models.containers import Container
 
-from lablib.apps import find_plugin
 from lablib.engine import DOCKER_FAILURES, Engine, tell, translate_errors
 from lablib.errors import AppError, DockerError
 from lablib.records import AppFiles
@@ -38,9 +37,8 @@ def build_image(engine: Engine, app: AppFiles, tag: str) -> str:
         _add_text(archive, "Dockerfile", 'FROM scratch\nCOPY root/ /\nENTRYPOINT ["/app"]\n')
         _add_file(archive, app.executable, "root/app", 0o755)
         _add_file(archive, app.source, "root/app.c", 0o644)
-        plugin = find_plugin(app.executable, app.truth)
-        if plugin is not None:
-            _add_file(archive, plugin, "root/app.so", 0o755)
+        if app.plugin is not None:
+            _add_file(archive, app.plugin, "root/app.so", 0o755)
         programs = (app.executable, Path(busybox))
         for library in sorted({path for program in programs for path in _list_libraries(program)}):
             _add_file(archive, Path(library), f"root{library}", 0o755)

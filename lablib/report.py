@@ -16,11 +16,12 @@ from lablib.records import (
     HeapTrace,
     ProcessVerdict,
     ReachabilityScan,
+    ResourceVerdict,
     StackReach,
     StackUsage,
     StackVerdict,
 )
-from lablib.wording import count_of, make_printable
+from lablib.wording import count_of, format_size, make_printable
 
 KIND_STYLES = {
     "leaking": "bold red",
@@ -76,7 +77,12 @@ def describe_trace(trace: HeapTrace, verdict: ProcessVerdict) -> dict[str, Any]:
         ],
         "mappings": [_describe_stack(stack) for stack in judged if stack.usage.kind != "heap"]
         + [_describe_usage(usage) for usage in last.mappings if usage.kind == "arena"],
-        "verdict": {"kind": verdict.kind, "sentence": verdict.sentence},
+        "resources": [dataclasses.asdict(count) for count in verdict.resources],
+        "verdict": {
+            "kind": verdict.kind,
+            "sentence": verdict.sentence,
+            "evidence": dataclasses.asdict(verdict.evidence) if verdict.evidence else None,
+        },
         "scan": _describe_scan(trace.scans[-1]) if trace.scans else None,
     }
 
@@ -118,6 +124,7 @@ def _describe_stack(stack: StackVerdict) -> dict[str, Any]:
         "growth_error_bytes_per_s": stack.growth_error_bytes_per_s,
         "verdict": stack.kind,
         "sentence": stack.sentence,
+        "evidence": dataclasses.asdict(stack.evidence) if stack.evidence else None,
     }
 
 
@@ -158,26 +165,56 @@ def render_trace(trace: HeapTrace, verdict: ProcessVerdict) -> RenderableType:
     if trace.scans:
         lines.append(_render_scan(trace.scans[-1]))
     lines.append(Text(verdict.sentence, KIND_STYLES[verdict.kind]))
-    return Group(*lines)
+    return Group(*lines, *_render_others(verdict))
+
+
+def _render_others(verdict: ProcessVerdict) -> list[Text]:
+    """Return the sentences on what else leaks or grows, the gravest first."""
+    grave = ("leaking", "growing")
+    verdicts: list[StackVerdict | ResourceVerdict] = [*verdict.stacks, *verdict.resources]
+    others = [
+        Text(f"- {each.sentence}", KIND_STYLES[each.kind])
+        for kind in grave
+        for each in verdicts
+        if each.kind == kind and not verdict.sentence.startswith(each.sentence)
+    ]
+    rest = len(others) - MAX_STACKS_SHOWN
+    more = [Text(f"... and {rest:,} more that leak or grow")] if rest > 0 else []
+    return [*others[:MAX_STACKS_SHOWN], *more]
 
 
 def _render_stacks(size: str, number: str, stacks: Sequence[StackVerdict]) -> RenderableType:
+    """Return a table of the first stacks; what leaks and grows stands first, however small."""
     table = Table(box=None, pad_edge=False)
-    for heading in (size, number, "freed"):
+    for heading in (size, number, "freed", "lost"):
         table.add_column(heading, justify="right")
     table.add_column("verdict")
     table.add_column("allocated by", overflow="fold")
-    for stack in stacks[:MAX_STACKS_SHOWN]:
+    grave = list(KIND_STYLES)
+    for stack in sorted(stacks, key=lambda each: grave.index(each.kind))[:MAX_STACKS_SHOWN]:
         error = 1.96 * stack.usage.live_bytes_error
         table.add_row(
             f"{stack.usage.live_bytes:,}" + (f"\n± {error:,.0f}" if error else ""),
             f"{stack.usage.live_blocks:,}",
             f"{stack.usage.freed_blocks:,}",
-            Text(stack.kind, KIND_STYLES[stack.kind]),
+            _count_lost(stack),
+            Text(f"{stack.kind}{_describe_rate(stack)}", KIND_STYLES[stack.kind]),
             render_stack(stack.usage),
         )
     rest = len(stacks) - MAX_STACKS_SHOWN
     return Group(table, Text(f"... and {count_of(rest, 'more stack')}")) if rest > 0 else table
+
+
+def _count_lost(stack: StackVerdict) -> str:
+    """Return how many blocks nothing points at, "?" where nobody looked."""
+    lost = stack.evidence.lost_blocks if stack.evidence else None
+    return "?" if lost is None else f"{lost:,}"
+
+
+def _describe_rate(stack: StackVerdict) -> str:
+    if stack.kind not in ("leaking", "growing") or not stack.growth_bytes_per_s:
+        return ""
+    return f"\n{format_size(stack.growth_bytes_per_s)}/s"
 
 
 def _render_events(trace: HeapTrace) -> Text:

@@ -120,7 +120,7 @@ def _read_newest_files(folder: Path, open_files: int) -> tuple[str, ...]:
     for number in range(open_files - 1, max(2, open_files - 1 - NEWEST_FILES), -1):
         with contextlib.suppress(OSError):
             target = os.readlink(folder / "fd" / str(number))
-            targets.append(re.sub(r"^(socket|pipe):\[\d+\]$", r"a \1", target))
+            targets.append(re.sub(r"^(socket|pipe):\[\d+\]$", r"\1s", target))
     return tuple(targets)
 
 

@@ -23,7 +23,7 @@ _SEGMENT_PREFIX = f"memory-leak-lab-{os.getuid()}-"
 
 
 def list_segments() -> list[Path]:
-    """Return this user's shared memory segments that the app `sharing` made, as files, sorted."""
+    """Return this user's shared memory segments that the lab's apps made, as files, sorted."""
     return sorted(_SHARED_MEMORY.glob(f"{_SEGMENT_PREFIX}*"))
 
 

@@ -106,9 +106,16 @@ def make_heap_trace(
     is_scanned=True,
     resources=lambda second, live_bytes: RESOURCES,
     is_running=True,
+    is_late=lambda: False,
 ):
-    """The trace of a program with these stacks."""
+    """The trace of a program with these stacks.
+
+    `is_late` says of each snapshot whether a busy machine takes it only with the next one.
+    """
     times = np.arange(interval_s, seconds + 1e-9, interval_s)
+    for number in range(len(times) - 2, 0, -1):
+        if is_late():
+            times[number] = times[number + 1] - 0.001
     snapshots = []
     for now_s in times:
         usages = [stack.usage(now_s) for stack in stacks]
@@ -122,7 +129,7 @@ def make_heap_trace(
     snapshots[-1] = replace(snapshots[-1], is_running=is_running)
     scans = []
     for now_s in scan_times(float(times[-1])) if is_scanned else ():
-        edges_s = [0.0, *(float(t) for t in times if t <= now_s)]
+        edges_s = [0.0, *(float(t) for t in times if t < now_s), now_s]
         reaches = tuple(
             reach
             for stack in stacks

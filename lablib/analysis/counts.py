@@ -131,4 +131,5 @@ def _name_files(targets: Sequence[str]) -> str:
         folders = Counter(os.path.dirname(each) for each in targets)
         folder, count = folders.most_common(1)[0]
         target = f"in {folder}" if folder and count > 1 else target
-    return f"Of the {len(targets)} newest, {count} are {target}. "
+    how_many = "All" if count == len(targets) else f"{count} of"
+    return f"{how_many} its {len(targets)} newest are {target}. "

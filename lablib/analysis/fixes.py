@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from lablib.records import FixVerdict, ProcessVerdict, StackVerdict
+from collections.abc import Sequence
+
+from lablib.analysis.sentences import find_site
+from lablib.records import FixVerdict, ProcessVerdict, StackUsage, StackVerdict
 from lablib.wording import count_of
 
 
@@ -21,8 +24,8 @@ def judge_fix(before: ProcessVerdict, after: ProcessVerdict) -> FixVerdict:
     if after.kind == "undecided":
         return FixVerdict("undecided", f"Not proven. {after.sentence}")
     sentences = []
-    for leak in leaks:
-        found = _compare(leak, after)
+    for function in dict.fromkeys(_name_function(leak.usage) for leak in leaks):
+        found = _compare(function, leaks, after)
         if isinstance(found, FixVerdict):
             return found
         sentences.append(found)
@@ -37,19 +40,26 @@ def judge_fix(before: ProcessVerdict, after: ProcessVerdict) -> FixVerdict:
     return FixVerdict("fixed", f"Fixed: {'; '.join(sentences)}, and no other stack grows.")
 
 
-def _compare(leak: StackVerdict, after: ProcessVerdict) -> FixVerdict | str:
-    """Return how a leaking stack's function did in the second run, or why that is no proof."""
-    lost = leak.usage
-    function = lost.frames[0].function if lost.frames else None
-    again = [
-        v.usage for v in after.stacks if v.usage.frames and v.usage.frames[0].function == function
-    ]
+def _name_function(usage: StackUsage) -> str | None:
+    """Return the program's function that a stack allocates in, whatever it calls to do so."""
+    site = find_site(usage)
+    return site.function if site else None
+
+
+def _compare(
+    function: str | None, leaks: Sequence[StackVerdict], after: ProcessVerdict
+) -> FixVerdict | str:
+    """Return how a leaking function did in the second run, or why that is no proof."""
+    before = [leak.usage for leak in leaks if _name_function(leak.usage) == function]
+    again = [v.usage for v in after.stacks if _name_function(v.usage) == function]
     allocated = sum(usage.allocated_blocks for usage in again)
     if function is None or not allocated:
         who = function or "a caller without a name"
         return FixVerdict("undecided", f"Not proven: {who} was not seen to do its work again.")
     kept = sum(usage.live_blocks for usage in again)
     return (
-        f"{function} kept {lost.live_blocks:,} of {count_of(lost.allocated_blocks, 'block')} "
-        f"before ({lost.live_bytes:,} bytes) and {kept:,} of {count_of(allocated, 'block')} after"
+        f"{function} kept {sum(usage.live_blocks for usage in before):,} of "
+        f"{count_of(sum(usage.allocated_blocks for usage in before), 'block')} before "
+        f"({sum(usage.live_bytes for usage in before):,} bytes) "
+        f"and {kept:,} of {count_of(allocated, 'block')} after"
     )

@@ -102,8 +102,7 @@ def _read_rises(
 ) -> tuple[str, float]:
     window_s = float(times[-1] - times[0])
     interval_s = window_s / (len(times) - 1)
-    before_s = float(rises[0] if len(rises) else times[0])
-    pause_s = float(np.diff(rises).max()) if len(rises) > 1 else max(before_s, interval_s)
+    pause_s = _longest_pause(times, points) + interval_s
     is_silent = silence_s >= (_LONG_PAUSES if len(rises) > 1 else 1.0) * pause_s
     for part in (*_parts(times)[:-1], times >= rises[:1].sum()):
         enough = np.count_nonzero(rises > times[part][0]) >= MIN_RISES
@@ -113,11 +112,24 @@ def _read_rises(
     if is_silent and (silence_s >= _STILL_SHARE * window_s or not len(rises)):
         return "stopped", 0.0
     last = points[-1] - points[np.searchsorted(times, times[-1] - window_s / 3)]
-    if len(rises) > 2 * MIN_RISES and last <= _SPENT_SHARE * (points[-1] - points[0]):
+    has_shape = len(rises) > 2 * MIN_RISES or np.diff(points).min() < 0
+    if has_shape and last <= _SPENT_SHARE * (points[-1] - points[0]):
         return "stopped", 0.0
     for_silence_s = (_STILL_SHARE * window_s - silence_s) / (1 - _STILL_SHARE)
     for_rises_s = (MIN_RISES - len(rises)) * pause_s
     return "unsure", _limit(max(for_silence_s, for_rises_s, _LONG_PAUSES * pause_s - silence_s))
+
+
+def _longest_pause(times: Floats, points: Floats) -> float:
+    """Return the longest time that is known to lie between two rises, or before the only one.
+
+    A rise may have come right behind the snapshot before it: when a busy machine takes few, what
+    lies between two of them is no pause.
+    """
+    rises = np.flatnonzero(np.diff(points) > 0)
+    if len(rises) < 2:
+        return float(times[rises[0]] if len(rises) else times[0])
+    return float((times[rises[1:]] - times[rises[:-1] + 1]).max())
 
 
 def _read_drift(times: Floats, points: Floats) -> tuple[str, float]:

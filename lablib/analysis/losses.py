@@ -17,9 +17,6 @@ import numpy as np
 from lablib.analysis.trends import estimate_slope
 from lablib.records import AgeBand, StackReach
 
-MIN_LOST_AGE_S = 0.25
-"""A block that was born this long before the scan and is lost is not merely on its way."""
-
 MIN_BIRTHS = 3
 """In so many stretches of the window must lost blocks be born to say that it goes on."""
 
@@ -31,6 +28,7 @@ _MAX_FREED_SHARE = 0.05
 class Losses:
     """What the scans say about one call stack.
 
+    `needed_s` is above 0 where a second look is due: only the last scan saw anything lost.
     `goes_on` says that blocks are lost again and again; then the rate is in bytes per second, with
     the half width of its 95 % interval, else 0. The other fields are those of `StackEvidence`.
     """
@@ -45,36 +43,39 @@ class Losses:
     rate: float = 0.0
     error: float = 0.0
     was_hidden: bool = False
+    needed_s: float = 0.0
 
 
 def read_losses(
-    scans: Sequence[tuple[float, StackReach | None]], times_s: Sequence[float], live_blocks: int
+    scans: Sequence[tuple[float, StackReach | None]],
+    times_s: Sequence[float],
+    live_blocks: int | None,
 ) -> Losses | None:
     """Return what the scans say about one stack, None where none of them looked at it.
 
     `scans` are (elapsed_s, what it says of the stack); None says that the stack held no block then.
     `times_s` are those of the snapshots, on which the rate is read; `live_blocks` is what the stack
-    holds at the end, which may be after the last scan.
+    holds in a snapshot after the last scan, None where there is none.
     """
     if not scans or all(reach is None for _, reach in scans):
         return None
     elapsed_s, last = scans[-1]
     if last is None:
         return Losses(0, 0, 0, 0)
-    lost = _find_settled(scans)
-    blocks, size = sum(b.lost_blocks for b in lost), sum(b.lost_bytes for b in lost)
-    if not last.bands and len(scans) > 1:  # no ages: what was lost before and is lost again
-        before = scans[-2][1]
-        blocks = min(last.lost_blocks, before.lost_blocks if before else 0)
-        size = last.lost_bytes * blocks // max(1, last.lost_blocks)
-    was_hidden = blocks > 0 and (live_blocks < blocks or _were_freed(scans))
+    lost = [band for band in last.bands if band.lost_blocks]
+    was_freed_since = live_blocks is not None and live_blocks < last.lost_blocks
+    was_hidden = last.lost_blocks > 0 and (was_freed_since or _were_freed(scans))
     goes_on = _goes_on(scans, lost)
     rate, error = _estimate_rate(lost, times_s, elapsed_s) if goes_on else (0.0, 0.0)
     return Losses(
-        *(blocks, size, last.reached_blocks, last.reached_bytes),
-        (lost[0].born_from_s, lost[-1].born_to_s) if lost else (),
-        len(lost),
-        *(goes_on, rate, error, was_hidden),
+        *(last.lost_blocks, last.lost_bytes, last.reached_blocks, last.reached_bytes),
+        lost_at_s=(lost[0].born_from_s, lost[-1].born_to_s) if lost else (),
+        births=len(lost),
+        goes_on=goes_on,
+        rate=rate,
+        error=error,
+        was_hidden=was_hidden,
+        needed_s=_find_wait(scans),
     )
 
 
@@ -94,13 +95,20 @@ def read_survival(
     return min(1.0, live / born) if born >= MIN_BIRTHS else None
 
 
-def _find_settled(scans: Sequence[tuple[float, StackReach | None]]) -> list[AgeBand]:
-    """Return the bands of the last scan whose lost blocks are not merely on their way."""
+def _find_wait(scans: Sequence[tuple[float, StackReach | None]]) -> float:
+    """Return how long to wait for a second look at what is lost, 0 where it was seen so twice.
+
+    A pointer may be on its way through a pipe, where no scan can see it. The one scan of a trace
+    that has no other is believed.
+    """
     elapsed_s, last = scans[-1]
-    assert last is not None
-    before_s = scans[-2][0] if len(scans) > 1 else 0.0
-    settled_s = max(before_s, elapsed_s - MIN_LOST_AGE_S)
-    return [b for b in last.bands if b.lost_blocks and b.born_from_s < settled_s]
+    if len(scans) < 2 or last is None or not last.lost_blocks:
+        return 0.0
+    for earlier_s, earlier in scans[:-1]:
+        still = sum(b.lost_blocks for b in last.bands if b.born_from_s <= earlier_s)
+        if earlier and earlier.lost_blocks and still:
+            return 0.0
+    return max(1.0, elapsed_s - scans[-2][0])
 
 
 def _were_freed(scans: Sequence[tuple[float, StackReach | None]]) -> bool:

@@ -20,13 +20,14 @@ from lablib.records import (
 from lablib.wording import count_of, format_size
 
 MATERIAL_SHARE = 0.05
-"""What is undecided, or grows, about less than this of the live bytes is not the process's kind."""
+"""What is undecided about less than this of the live bytes does not make a process undecided."""
 
 MIN_RETAINED_BYTES = 1 << 20
 MIN_RETAINED_SHARE = 0.5
 """Of the bytes that were freed at least so much must still be resident to call it retention."""
 
 _MIN_LOW_SHARE = 0.25
+_AT_REST = ("plateau", "churn", "clean")
 _GRAVITY = ("leaking", "growing", "undecided", "retention", "plateau", "churn", "clean")
 
 
@@ -52,11 +53,22 @@ def judge_trace(trace: HeapTrace) -> ProcessVerdict:
     voices = sorted(_listen(stacks, counts), key=_rank)
     retention = _find_retention(trace)
     first = voices[0] if voices else _Voice("clean", (), "")
+    if first.kind in _AT_REST:
+        first = _Voice(_find_main_kind(stacks), (), "")
     if retention and _GRAVITY.index(first.kind) > _GRAVITY.index("retention"):
         first = _Voice("retention", (), retention)
     evidence = _gather(trace, first.needed_s)
     sentence = _describe(first, voices, evidence, trace)
     return ProcessVerdict(first.kind, sentence, stacks, counts, evidence)
+
+
+def _find_main_kind(stacks: Sequence[StackVerdict]) -> str:
+    """Return the kind, of those that need no action, that most of the allocated bytes are of."""
+    sizes = dict.fromkeys(_AT_REST, 0)
+    for stack in stacks:
+        if stack.usage.kind == "heap" and stack.kind in sizes:
+            sizes[stack.kind] += stack.usage.allocated_bytes
+    return max(sizes, key=lambda kind: sizes[kind]) if any(sizes.values()) else "clean"
 
 
 def _rank(voice: _Voice) -> tuple[int, tuple[float, ...]]:
@@ -66,8 +78,8 @@ def _rank(voice: _Voice) -> tuple[int, tuple[float, ...]]:
 def _listen(stacks: Sequence[StackVerdict], counts: Sequence[ResourceVerdict]) -> list[_Voice]:
     """Return the verdicts that may speak for the process.
 
-    Heap before mappings, what grows before what was lost once. A small stack that grows, or of
-    which little is known yet, does not speak for a large process.
+    Heap before mappings, what grows before what was lost once. A small stack of which little is
+    known yet does not speak for a large process.
     """
     live_bytes = sum(stack.usage.live_bytes for stack in stacks if stack.usage.kind == "heap")
     voices = []
@@ -125,7 +137,7 @@ def _gather(trace: HeapTrace, needed_s: float) -> ProcessEvidence:
     return ProcessEvidence(
         window_s=trace.seconds,
         snapshots=len(live),
-        scans=len(trace.scans),
+        scans=sum(scan.was_made for scan in trace.scans),
         live_bytes=(live[0], live[-1]),
         most_live_bytes=max(live),
         rss_anon_bytes=(held[0].rss_anon_bytes, held[-1].rss_anon_bytes) if held else None,

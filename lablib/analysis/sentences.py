@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from lablib.analysis.growth import Growth
-from lablib.analysis.losses import Losses
+from lablib.analysis.losses import MIN_BIRTHS, Losses
 from lablib.records import Frame, StackEvidence, StackUsage
 from lablib.wording import count_of
 
@@ -18,9 +19,16 @@ _NOUNS = {
 }
 
 
+_OF_THE_LIBRARY = ("std::", "__gnu_cxx::", "void std::", "void* std::")
+_VERSION = re.compile(r"(_\d+)+$")  # pthread_create_2_1 is how the C library calls it itself
+
+
 @dataclass(frozen=True)
 class Findings:
-    """What a sentence on a call stack is made from; the rate is in bytes per second."""
+    """What a sentence on a call stack is made from; the rate is in bytes per second.
+
+    `threads` is how many run at the end, None where that could not be read.
+    """
 
     kind: str
     usage: StackUsage
@@ -30,20 +38,35 @@ class Findings:
     rate: float
     error: float
     is_running: bool
+    threads: int | None
 
 
 def name_site(usage: StackUsage) -> str:
     """Return where a stack allocates, for a sentence: function, file and line as far as known.
 
-    That is the program's own function, and the library's that it called if it did so by one.
+    That is the program's own function, and the library's that it called if it did so by one. What
+    the C++ library's headers put into the program is the library's.
     """
-    if not usage.frames:
+    frames = usage.frames
+    if not frames:
         return "an unknown caller"
-    first = usage.frames[0]
-    own = next((frame for frame in usage.frames if ".so" not in frame.module), first)
-    if own is first or own.function is None:
-        return _name_frame(first)
-    return f"{_name_frame(own)} by {(first.function or first.module).lstrip('_')}"
+    number = frames.index(find_site(usage) or frames[0])
+    if number == 0:
+        return _name_frame(frames[0])
+    called = next((f for f in reversed(frames[:number]) if ".so" in f.module), frames[number - 1])
+    function = _VERSION.sub("", called.function or "").strip("_") or called.module
+    return f"{_name_frame(frames[number])} by {function}"
+
+
+def find_site(usage: StackUsage) -> Frame | None:
+    """Return the frame that `name_site` names, None where there are no frames."""
+    first = usage.frames[0] if usage.frames else None
+    own = next((frame for frame in usage.frames if _is_own(frame)), first)
+    return own if own is not None and own.function is not None else first
+
+
+def _is_own(frame: Frame) -> bool:
+    return ".so" not in frame.module and not (frame.function or "").startswith(_OF_THE_LIBRARY)
 
 
 def describe_rate(rate: float, error: float, unit: str = "bytes") -> str:
@@ -64,6 +87,12 @@ def describe_stack(findings: Findings) -> str:
     losses = findings.losses
     if losses is not None and losses.lost_blocks and findings.kind == "leaking":
         return _describe_lost(findings, losses)
+    if losses is not None and losses.needed_s and findings.kind == "undecided":
+        return (
+            f"Not enough evidence yet about {_site(findings)}: in the last scan nothing pointed at "
+            f"{losses.lost_blocks:,} of its {count_of(findings.usage.live_blocks, 'block')}, for "
+            f"the first time; {describe_wait(losses.needed_s, findings.is_running)}."
+        )
     if losses is not None and losses.lost_blocks and not losses.was_hidden:
         return (
             f"{name_site(findings.usage)} lost {_size(losses.lost_bytes, losses.lost_blocks)} "
@@ -76,17 +105,20 @@ def describe_stack(findings: Findings) -> str:
 def _describe_lost(findings: Findings, losses: Losses) -> str:
     usage, seconds = findings.usage, findings.evidence.window_s
     site, noun = name_site(usage), _NOUNS[usage.kind]
-    made = f"{count_of(usage.allocated_blocks, noun)} that it made in {seconds:.1f} s"
-    if losses.lost_blocks < usage.allocated_blocks:
-        which = f"{losses.lost_blocks:,} of the {made}"
-    else:
-        which = f"any of the {made}" if losses.lost_blocks > 1 else f"the {made}"
-    lost = f"nothing points any longer at {which}, {count_of(losses.lost_bytes, 'byte')}"
+    which = f"{losses.lost_blocks:,} of them" if losses.lost_blocks > 1 else "one of them"
+    if losses.lost_blocks == usage.allocated_blocks:
+        which = "any of them" if losses.lost_blocks > 1 else "it"
+    lost = (
+        f"in {seconds:.1f} s it made {count_of(usage.allocated_blocks, noun)}, and nothing points "
+        f"any longer at {which} ({count_of(losses.lost_bytes, 'byte')})"
+    )
     if losses.goes_on:
         return f"{site} leaks {describe_rate(findings.rate, findings.error)}: {lost}."
+    if losses.births >= MIN_BIRTHS:
+        return f"{site} leaked for a while: {lost}. None that it made later is lost."
     if losses.births > 1:
         return f"{site} leaks: {lost}. That has not happened often enough to tell a rate."
-    return f"{site} leaked once: {lost}. It has lost nothing more since, so there is no rate."
+    return f"{site} leaked once: {lost}. It has lost nothing more, so there is no rate."
 
 
 def _describe_leaking(findings: Findings) -> str:
@@ -99,8 +131,17 @@ def _describe_leaking(findings: Findings) -> str:
 
 def _not_looked(findings: Findings) -> str:
     if findings.usage.kind == "thread_stack":
-        return "Each is from a thread that was never joined or detached, or that never ends."
+        return f"{_explain_threads(findings)} It is address space: RSS shows little of it."
     return "Whether something still points at them was not looked at."
+
+
+def _explain_threads(findings: Findings) -> str:
+    if findings.threads is None:
+        return "Each is of a thread that was never joined or detached, or that never ends."
+    running = f"{count_of(findings.threads, 'thread')} {'runs' if findings.threads == 1 else 'run'}"
+    if findings.threads > findings.usage.live_blocks / 2:
+        return f"{running} at the end: they never end."
+    return f"Only {running} at the end: the others have ended, and nobody joined or detached them."
 
 
 def _describe_growing(findings: Findings) -> str:
@@ -110,9 +151,10 @@ def _describe_growing(findings: Findings) -> str:
         return f"{text} {_HIDDEN}"
     if findings.losses is None:
         return f"{text} A need that rises, or a leak beside it."
+    them, they = ("all of them", "they are") if findings.usage.live_blocks > 1 else ("it", "it is")
     return (
-        f"{text} The program still points at all of them: "
-        "its need rises, or nothing empties what they are kept in."
+        f"{text} The program still points at {them}: "
+        f"its need rises, or nothing empties what {they} kept in."
     )
 
 

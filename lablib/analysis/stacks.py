@@ -57,7 +57,7 @@ def judge_stacks(trace: HeapTrace) -> tuple[StackVerdict, ...]:
         before_s = snapshot.elapsed_s
     scans = _index_scans(trace)
     verdicts = [
-        _judge_stack(usage, series[key], scans.get(key, ()), last.is_running)
+        _judge_stack(usage, series[key], scans.get(key, ()), last)
         for key, usage in _merge(_judged(last)).items()
     ]
     return tuple(
@@ -97,12 +97,12 @@ def _merge(usages: Sequence[StackUsage]) -> dict[Key, StackUsage]:
 
 def _index_scans(trace: HeapTrace) -> dict[Key, list[tuple[float, StackReach | None]]]:
     """Return what each scan says of each stack that any of them has seen, in order of time."""
-    by_scan = [{(reach.kind, reach.frames): reach for reach in scan.stacks} for scan in trace.scans]
+    scans = [scan for scan in trace.scans if scan.was_made]
+    by_scan = [{(reach.kind, reach.frames): reach for reach in scan.stacks} for scan in scans]
     keys = {key for reaches in by_scan for key in reaches}
     return {
         key: [
-            (scan.elapsed_s, reaches.get(key))
-            for scan, reaches in zip(trace.scans, by_scan, strict=True)
+            (scan.elapsed_s, reaches.get(key)) for scan, reaches in zip(scans, by_scan, strict=True)
         ]
         for key in keys
     }
@@ -112,10 +112,11 @@ def _judge_stack(
     usage: StackUsage,
     series: StackSeries,
     scans: Sequence[tuple[float, StackReach | None]],
-    is_running: bool,
+    last: HeapSnapshot,
 ) -> StackVerdict:
     growth = read_growth(series.times_s, series.live_bytes)
-    losses = read_losses(scans, series.times_s, usage.live_blocks)
+    is_later = bool(scans) and last.elapsed_s >= scans[-1][0]
+    losses = read_losses(scans, series.times_s, usage.live_blocks if is_later else None)
     kind = _choose_kind(usage, growth, losses)
     rate, error = growth.rate, growth.error
     if kind == "leaking" and losses is not None and losses.lost_blocks:
@@ -123,12 +124,20 @@ def _judge_stack(
     reach = scans[-1][1] if scans else None
     survival = read_survival(reach, series.times_s, series.allocated_blocks)
     evidence = _gather(kind, usage, growth, losses, survival)
-    findings = Findings(kind, usage, evidence, growth, losses, rate, error, is_running)
+    findings = Findings(
+        kind, usage, evidence, growth, losses, rate, error, last.is_running, _count_threads(last)
+    )
     return StackVerdict(kind, describe_stack(findings), usage, rate, error, evidence)
+
+
+def _count_threads(last: HeapSnapshot) -> int | None:
+    return last.resources.threads if last.resources else None
 
 
 def _choose_kind(usage: StackUsage, growth: Growth, losses: Losses | None) -> str:
     if losses is not None and losses.lost_blocks and not losses.was_hidden:
+        if losses.needed_s:
+            return "undecided"
         return "plateau" if _is_a_librarys_own(usage, losses) else "leaking"
     if usage.live_blocks == 0:
         return "churn" if usage.freed_blocks > 1 else "clean"
@@ -170,5 +179,9 @@ def _gather(
         reached_bytes=losses.reached_bytes if losses else None,
         lost_at_s=losses.lost_at_s if losses else (),
         was_hidden=losses is not None and losses.was_hidden,
-        needed_s=growth.needed_s if kind == "undecided" else 0.0,
+        needed_s=_find_wait(growth, losses) if kind == "undecided" else 0.0,
     )
+
+
+def _find_wait(growth: Growth, losses: Losses | None) -> float:
+    return losses.needed_s if losses is not None and losses.needed_s else growth.needed_s

@@ -37,7 +37,8 @@ def estimate_slope(
     seconds = times[-1] - times[0]
     if slope == 0:  # steps so far apart that most pairs of points lie on one of them
         slope = float(smooth[-1] - smooth[0]) / seconds
-    by_steps = _quantile(len(steps)) * np.sqrt(_long_run_variance(steps) * len(steps)) / seconds
+    off = steps - slope * np.diff(times)
+    by_steps = _quantile(len(off)) * np.sqrt(_long_run_variance(off) * len(off)) / seconds
     rises = np.abs(steps[steps != 0])
     by_size = np.median(rises) / 2 / seconds if len(rises) else 0.0
     return float(slope), float(max(by_ranks, by_steps, by_size))
@@ -56,19 +57,19 @@ def _estimate_by_ranks(times: Floats, points: Floats) -> tuple[float, float]:
     return float(np.median(slopes)), float((high - low) / 2)
 
 
-def _long_run_variance(steps: Floats) -> float:
+def _long_run_variance(off: Floats) -> float:
     """Return the variance that a sum of steps has per step, by Newey and West's weights.
 
-    It is small where a step up is followed by one down, and large where steps come in runs.
+    The steps are less what the slope makes of the time between them. It is small where a step up
+    is followed by one down, and large where steps come in runs.
     """
-    n = len(steps)
-    off = steps - steps.mean()
+    n = len(off)
     lags = max(1, int(np.sqrt(n)))
     total = off @ off
     for lag in range(1, min(lags, n - 1) + 1):
         total += 2 * (1 - lag / (lags + 1)) * (off[lag:] @ off[:-lag])
     taken_by_the_mean = (lags + 1) / n
-    return float(max(0.0, total) / n / (1 - min(0.75, taken_by_the_mean)))
+    return max(0.0, float(total)) / n / (1 - min(0.75, taken_by_the_mean))
 
 
 def _quantile(steps: int) -> float:

@@ -217,7 +217,7 @@ class ProcessResources:
 
     Bytes are from /proc/PID/status; the resident set is the sum of its anonymous, file and shared
     pages. `open_files` counts the entries of /proc/PID/fd, None where they may not be listed;
-    `newest_files` are what the highest numbers stand for: paths, or "a socket", "a pipe".
+    `newest_files` are what the highest numbers stand for: paths, or "sockets", "pipes".
     `shared_segments` and `shared_segment_bytes` are System V segments that the process has created
     and files in its /dev/shm that are its own as far as can be told, mapped by anybody or not;
     `unclaimed_segments` are files of its user there, no older than itself, of which it can't be

@@ -21,8 +21,6 @@ from lablib.tracing.protocol import (
 
 Words = NDArray[np.uint64]
 
-_COLUMNS = 1 + len(BLOCK_FIELDS)
-
 
 @dataclass(frozen=True)
 class BlockCensus:
@@ -49,31 +47,79 @@ def decode_census(
     Of two blocks with one address, seen because the program went on, the later one counts. With
     `born_before_ns` those are left out then that were born at that time or later.
     """
-    edges = np.cumsum([header[name] for name in ("places", "keys", "values")]).tolist()
-    blocks = _join_levels(payload[: edges[0]], payload[edges[0] : edges[1]], payload, edges)
-    blocks = blocks[np.lexsort((blocks[:, 2], blocks[:, 0]))]
-    is_last = np.append(blocks[1:, 0] != blocks[:-1, 0], True)[: len(blocks)]
-    blocks = blocks[is_last]
+    levels = _split(header, payload, decoder)
+    addresses = levels.join("address")
+    order = np.argsort(addresses, kind="stable")
+    addresses = addresses[order]
+    born_ns = levels.join("born_ns")[order]
+    is_last = np.append(addresses[1:] != addresses[:-1], True)[: len(addresses)]
+    if not is_last.all():
+        born_ns = _find_last_births(born_ns, is_last)
     if born_before_ns is not None:
-        blocks = blocks[blocks[:, 2] < born_before_ns]
-    rows: Words = np.frombuffer(payload, np.uint64, offset=edges[2]).reshape(-1, decoder.words)
-    stacks, index_by_number = _resolve(rows, header["window"], np.unique(blocks[:, 3]), decoder)
-    index = index_by_number[np.minimum(blocks[:, 3], len(index_by_number) - 1)]
-    blocks, index = blocks[index >= 0], index[index >= 0]
-    columns = np.ascontiguousarray(blocks.T)
-    return BlockCensus(int(header["now_ns"]), columns[0], columns[1], columns[2], index, stacks)
-
-
-def _join_levels(places: bytes, keys: bytes, payload: bytes, edges: list[int]) -> Words:
-    """Return a row of (address, size, birth, stack's number) for each block."""
-    first: Words = np.frombuffer(places, np.uint64).reshape(-1, len(PLACE_FIELDS))
-    first = first[first[:, 0] >= FIRST_BLOCK_ADDRESS, :_COLUMNS]
-    its_keys: Words = np.frombuffer(keys, np.uint64).reshape(-1, len(BLOCK_KEY_FIELDS))
-    values: Words = np.frombuffer(payload, np.uint64, (edges[2] - edges[1]) // 8, edges[1]).reshape(
-        -1, len(BLOCK_FIELDS)
+        is_last &= born_ns < np.uint64(born_before_ns)
+    order, addresses, born_ns = order[is_last], addresses[is_last], born_ns[is_last]
+    numbers = levels.join("stack_number")[order]
+    stacks, index_by_number = _resolve(levels.rows, header["window"], np.unique(numbers), decoder)
+    index = index_by_number[np.minimum(numbers, np.uint64(len(index_by_number) - 1))]
+    is_mine = index >= 0
+    return BlockCensus(
+        int(header["now_ns"]),
+        addresses[is_mine],
+        levels.join("size_bytes")[order][is_mine],
+        born_ns[is_mine],
+        index[is_mine],
+        stacks,
     )
-    second = np.column_stack((its_keys[:, 0], values))[its_keys[:, 1] == 0]
-    return np.concatenate((first, second))
+
+
+def decode_extents(
+    header: Mapping[str, Any], payload: bytes, decoder: StackDecoder
+) -> tuple[Words, Words]:
+    """Return where the blocks in a census begin and end, by address."""
+    levels = _split(header, payload, decoder)
+    starts = levels.join("address")
+    order = np.argsort(starts, kind="stable")
+    starts = starts[order]
+    return starts, starts + levels.join("size_bytes")[order]
+
+
+def _find_last_births(born_ns: Words, is_last: NDArray[np.bool_]) -> Words:
+    """Return for each block the latest birth of those with its address, which lie side by side."""
+    begins = np.flatnonzero(np.append(True, is_last[:-1]))
+    latest: Words = np.maximum.reduceat(born_ns, begins)
+    return np.repeat(latest, np.diff(np.append(begins, len(born_ns))))
+
+
+@dataclass(frozen=True)
+class _Levels:
+    """The two levels of the record, and the rows of the stacks."""
+
+    places: Words
+    keys: Words
+    values: Words
+    rows: Words
+
+    def join(self, field: str) -> Words:
+        """Return one field of all blocks, those of the first level first."""
+        is_mine = self.keys[:, BLOCK_KEY_FIELDS.index("process")] == 0
+        if field in BLOCK_KEY_FIELDS:
+            second = self.keys[:, BLOCK_KEY_FIELDS.index(field)]
+        else:
+            second = self.values[:, BLOCK_FIELDS.index(field)]
+        return np.concatenate((self.places[:, PLACE_FIELDS.index(field)], second[is_mine]))
+
+
+def _split(header: Mapping[str, Any], payload: bytes, decoder: StackDecoder) -> _Levels:
+    words: Words = np.frombuffer(payload, np.uint64)
+    lengths = [int(header[name]) // 8 for name in ("places", "keys", "values")]
+    places, keys, values, rows = np.split(words, np.cumsum(lengths))
+    places = places.reshape(-1, len(PLACE_FIELDS))
+    return _Levels(
+        places[places[:, 0] >= FIRST_BLOCK_ADDRESS],
+        keys.reshape(-1, len(BLOCK_KEY_FIELDS)),
+        values.reshape(-1, len(BLOCK_FIELDS)),
+        rows.reshape(-1, decoder.words),
+    )
 
 
 def _resolve(

@@ -10,19 +10,8 @@ import lablib
 PACKAGE = Path(lablib.__file__).parent
 RANKS = {
     **dict.fromkeys(["", "errors", "records"], 0),
-    **dict.fromkeys(
-        [
-            "privilege",
-            "release",
-            "resources",
-            "unwinding",
-            "wording",
-            "ptrace",
-            "truth",
-            "demangling",
-        ],
-        1,
-    ),
+    **dict.fromkeys(["privilege", "release", "resources", "unwinding", "wording", "ptrace"], 1),
+    **dict.fromkeys(["demangling", "sysv", "truth"], 1),
     **dict.fromkeys(["engine", "linking", "elf_symbols", "encoding"], 2),
     **dict.fromkeys(
         [
@@ -43,6 +32,7 @@ RANKS = {
         3,
     ),
     **dict.fromkeys(["plots", "figures", "scanning", "report", "flame", "live", "windows"], 4),
+    **dict.fromkeys(["variants", "catalogue"], 4),
     **dict.fromkeys(["panels", "study", "cleanup", "watching"], 5),
     **dict.fromkeys(["cli_trace", "doctor", "demo", "jupyter"], 6),
     "teaching": 7,

@@ -42,7 +42,7 @@ def test_open_files_are_counted_and_the_newest_named(tmp_path):
     after = read_resources(os.getpid())
     assert after.open_files - before.open_files == 40
     assert len(after.newest_files) <= NEWEST_FILES
-    assert set(after.newest_files) <= {str(path)} | set(before.newest_files) | {"a socket"}
+    assert set(after.newest_files) <= {str(path)} | set(before.newest_files) | {"sockets"}
     for file in files:
         file.close()
     assert read_resources(os.getpid()).open_files == before.open_files
@@ -50,7 +50,7 @@ def test_open_files_are_counted_and_the_newest_named(tmp_path):
 
 def test_sockets_are_named_as_what_they_are():
     pairs = [socket.socketpair() for _ in range(NEWEST_FILES)]
-    assert "a socket" in read_resources(os.getpid()).newest_files
+    assert "sockets" in read_resources(os.getpid()).newest_files
     for one, other in pairs:
         one.close()
         other.close()

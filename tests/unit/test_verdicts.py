@@ -7,9 +7,9 @@ import pytest
 from simulated_heap import NEVER, RESOURCES, blocks, every, make_heap_trace, site
 
 from lablib.analysis import judge_fix, judge_trace
-from lablib.records import Frame
+from lablib.records import Frame, ReachabilityScan
 
-TRIES = 40
+TRIES = 20
 INTERVALS = (0.2, 0.25, 0.5, 1.0)
 
 
@@ -63,6 +63,29 @@ def test_what_is_lost_once_leaks_without_a_rate():
     assert (verdict.kind, verdict.stacks[0].growth_bytes_per_s) == ("leaking", 0)
     assert "leaked once" in verdict.sentence
     assert "no rate" in verdict.sentence
+
+
+def test_a_leak_that_has_stopped_has_no_rate():
+    births = np.concatenate([every(0.1, 3), every(0.1, 10, 3.05)])
+    lives = np.where(births < 3, NEVER, 0.3)
+    verdict = judge(blocks(births, lives, np.where(births < 3, 0.1, NEVER)))
+    assert (verdict.kind, verdict.stacks[0].growth_bytes_per_s) == ("leaking", 0)
+    assert "leaked for a while" in verdict.sentence
+
+
+def test_a_first_loss_in_the_last_scan_is_looked_at_again():
+    births = every(0.1, 10)
+    verdict = judge(blocks(births, lost_after_s=np.where(births < 8, 9.5 - births, NEVER)))
+    assert verdict.kind == "undecided"
+    assert "for the first time; trace for 2 s more" in verdict.sentence
+
+
+def test_a_scan_that_could_not_be_made_is_none():
+    refused = ReachabilityScan(0.0, 0.0, 0.0, 0, (), ("it may not be looked at",))
+    trace = make_heap_trace([blocks(every(0.1, 10))], is_scanned=False)
+    verdict = judge_trace(replace(trace, scans=(refused,)))
+    assert "was not looked at" in verdict.sentence
+    assert verdict.evidence.scans == 0
 
 
 def test_a_leak_that_goes_on_speaks_before_one_that_happened_once():
@@ -162,6 +185,21 @@ def test_after_the_end_of_the_program_nobody_is_asked_to_wait():
     assert "its program has ended; let it run for longer" in verdict.sentence
 
 
+def test_a_busy_machine_that_takes_its_snapshots_late_changes_no_verdict():
+    for rng, how in draw_windows(10):
+        how["is_late"] = lambda rng=rng: rng.random() < 0.6
+        seconds = how["seconds"]
+        births = every(0.02, seconds, 0.01)
+        kinds = {
+            "leaking": blocks(births, lost_after_s=0.1),
+            "growing": blocks(births),
+            "churn": blocks(births, rng.exponential(0.3, len(births))),
+            "plateau": blocks(rng.uniform(0, 0.2 * seconds, 50)),
+        }
+        for kind, stack in kinds.items():
+            assert judge(stack, **how).kind == kind, how
+
+
 def test_what_is_young_and_small_does_not_keep_a_process_undecided():
     old = blocks([0.1] * 1000, size=1000, frames=site("table"))
     young = blocks([9.0], size=16)
@@ -186,7 +224,14 @@ def test_survival_tells_what_became_of_the_old():
 def test_thread_stacks_leak_although_something_leads_to_them():
     verdict = judge(blocks(every(0.5, 10), size=8 << 20, kind="thread_stack"))
     assert verdict.kind == "leaking"
-    assert "never joined" in verdict.sentence
+    assert "Only 1 thread runs at the end: the others have ended" in verdict.sentence
+
+
+def test_threads_that_never_end_are_told_from_those_that_nobody_joins():
+    stacks = blocks(every(0.5, 10), size=8 << 20, kind="thread_stack")
+    verdict = judge(stacks, resources=resources(threads=lambda s: 1 + int(2 * s)))
+    assert verdict.kind == "leaking"
+    assert "21 threads run at the end: they never end." in verdict.sentence
 
 
 def resources(**read):
@@ -203,7 +248,7 @@ def test_open_files_that_only_grow_are_a_leak_that_no_heap_shows():
     verdict = judge(resources=held)
     assert verdict.kind == "leaking"
     assert "leaks 5.0 ±" in verdict.sentence
-    assert "Of the 16 newest, 16 are /etc/hostname." in verdict.sentence
+    assert "All its 16 newest are /etc/hostname." in verdict.sentence
     assert verdict.resources[0].growth_per_s == pytest.approx(5, rel=0.05)
 
 
@@ -307,6 +352,18 @@ def test_a_fix_of_open_files_is_proven_by_their_number():
     assert verdict.kind == "fixed"
     assert "open files went from 6 to 54 before and from 5 to 5 after" in verdict.sentence
     assert judge_fix(leak, leak).kind == "not_fixed"
+
+
+def test_a_fix_is_looked_for_in_the_programs_function_not_in_the_librarys():
+    def copied_by(function):
+        return (Frame("malloc", "libc.so.6", 3), Frame("strdup", "libc.so.6", 9), *site(function))
+
+    leak = judge(blocks(every(0.1, 10), lost_after_s=0.1, frames=copied_by("load")))
+    other = judge(blocks(every(0.1, 10), 0.2, frames=copied_by("save")))
+    fixed = judge(blocks(every(0.1, 10), 0.2, frames=copied_by("load")))
+    assert judge_fix(leak, other).kind == "undecided"
+    assert judge_fix(leak, fixed).kind == "fixed"
+    assert "load kept 100 of 100 blocks before" in judge_fix(leak, fixed).sentence
 
 
 def test_every_verdict_names_what_it_rests_on():
