@@ -77,6 +77,14 @@ def states_of_threads(pid):
     }
 
 
+def list_running_threads(pid):
+    """Yield the threads of a process that have not ended."""
+    for name in os.listdir(f"/proc/{pid}/task"):
+        with contextlib.suppress(OSError):
+            if state_of(int(name)) not in "ZX":
+                yield int(name)
+
+
 def test_no_system_call_returns_early_and_no_signal_is_lost_or_made(blocked):
     with started(blocked) as (process, tracer):
         for _ in range(20):
@@ -164,13 +172,14 @@ def test_a_client_that_dies_lets_it_go_on(blocked):
         await_true(lambda: state_of(process.pid) == "R")
 
 
-def test_threads_that_come_and_go_are_all_held(tmp_path):
+def test_threads_that_come_and_go_are_all_held_or_it_is_said_that_they_are_not(tmp_path):
+    times_held = 0
     with release_traced(build_workload("thread_churn", tmp_path)) as (process, tracer):
         await_true(lambda: tracer.snapshot().live_blocks)
         for _ in range(20):
-            with tracer.hold() as held:
-                tasks = {int(name) for name in os.listdir(f"/proc/{process.pid}/task")}
-                assert {thread.thread for thread in held.threads} >= {
-                    task for task in tasks if state_of(task) not in "ZX"
-                }
+            with contextlib.suppress(TargetError), tracer.hold() as held:
+                running = set(list_running_threads(process.pid))
+                assert {thread.thread for thread in held.threads} >= running
+                times_held += 1
         assert process.poll() is None
+    assert times_held

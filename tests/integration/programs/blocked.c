@@ -12,6 +12,7 @@
 #include <linux/futex.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -28,7 +29,7 @@
 #define LONG_S 1000
 #define CALLS 19
 
-static int pipe_ends[2], sockets[2], listener, never, queue, semaphores;
+static int pipe_ends[2], sockets[2], listener, never, queue, semaphores, has_own_ipc;
 static volatile sig_atomic_t signals, ticks, is_over;
 
 static void on_signal(int number)
@@ -95,8 +96,12 @@ static int wait_in(int call)
 	case 14:
 		return (int)read(sockets[1], buffer, sizeof(buffer));
 	case 15:
+		if (!has_own_ipc)
+			return (int)read(never, buffer, sizeof(buffer));
 		return semop(semaphores, &operation, 1);
 	case 16:
+		if (!has_own_ipc)
+			return (int)read(never, buffer, sizeof(buffer));
 		return (int)msgrcv(queue, buffer, sizeof(buffer) - sizeof(long), 0, 0);
 	case 17:
 		FD_ZERO(&files);
@@ -129,8 +134,9 @@ static void open_all(void)
 
 	never = eventfd(0, 0);
 	listener = socket(AF_UNIX, SOCK_STREAM, 0);
-	queue = msgget(IPC_PRIVATE, 0600);
-	semaphores = semget(IPC_PRIVATE, 1, 0600);
+	has_own_ipc = !unshare(CLONE_NEWIPC); /* it ends with us, also when we are killed */
+	queue = has_own_ipc ? msgget(IPC_PRIVATE, 0600) : 0;
+	semaphores = has_own_ipc ? semget(IPC_PRIVATE, 1, 0600) : 0;
 	if (pipe(pipe_ends) || socketpair(AF_UNIX, SOCK_STREAM, 0, sockets) || never < 0 ||
 		queue < 0 || semaphores < 0 || bind(listener, (void *)&address, sizeof(short)) ||
 		listen(listener, 1) ||
@@ -159,8 +165,6 @@ int main(int argc, char **argv)
 	while (!is_over)
 		;
 	free(block);
-	msgctl(queue, IPC_RMID, NULL);
-	semctl(semaphores, 0, IPC_RMID);
 	printf("%d signals, %s\n", (int)signals, ticks ? "the timer ran" : "no timer ran");
 	fflush(stdout);
 	_exit(0);
