@@ -62,7 +62,7 @@ def test_start_here():
     name = "00_start_here"
     text, _ = read_outputs(name)
     shown = read_shown(name)
-    assert re.search(r"^✓ compiler works: compiled a program\.$", shown, re.MULTILINE)
+    assert re.search(r"^✓ compiler works: compiled a program, in C and in C\+\+\.$", shown, re.MULTILINE)
     assert len(re.findall(r"^[✓✗] .+: .+\.", shown, re.MULTILINE)) == len(PURPOSES)
     assert re.search(rf"(All|\d+ of) {len(PURPOSES)} things that were tried work", shown)
     rss_bytes = read_number(r"RSS +([\d,]+) bytes", text)
