@@ -43,7 +43,6 @@ RANKS = {
         ],
         3,
     ),
-<<<<<<< HEAD
     **dict.fromkeys(
         [
             "containers",
@@ -68,15 +67,6 @@ RANKS = {
     **dict.fromkeys(["teaching", "cli_compare", "cli_check"], 8),
     **dict.fromkeys(["cli"], 9),
     **dict.fromkeys(["__main__"], 10),
-=======
-    **dict.fromkeys(["plots", "figures", "scanning", "report", "flame", "live", "windows"], 4),
-    **dict.fromkeys(["variants", "catalogue"], 4),
-    **dict.fromkeys(["panels", "study", "cleanup", "watching"], 5),
-    **dict.fromkeys(["cli_trace", "doctor", "demo", "jupyter"], 6),
-    "teaching": 7,
-    "cli": 8,
-    "__main__": 9,
->>>>>>> panels
 }
 
 
