@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.other_tools import attach_memleak, report_memleak
@@ -70,12 +70,13 @@ def read_memleak(app: AppFiles) -> Reading:
 
 def read_sanitizer(app: AppFiles) -> Reading:
     """Return what LeakSanitizer says at the program's end, of a build of the same source."""
-    program = BUILD_DIR / "sanitized" / app.executable.name
+    folder = BUILD_DIR / "sanitized"
+    sanitized = replace(app, executable=folder / app.executable.name)
     rate, terms = _amount_of(app)
     try:
-        run_make(app.name, app.source, program, *_BUILD)
+        run_make(sanitized, *_BUILD)
         ran = subprocess.run(
-            [program, "--rate", str(rate), "--terms", str(terms), "--lifetime", "80"],
+            [sanitized.executable, "--rate", str(rate), "--terms", str(terms), "--lifetime", "80"],
             env={**os.environ, "ASAN_OPTIONS": "detect_leaks=1"},
             stdin=subprocess.DEVNULL,
             capture_output=True,

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import random
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -28,11 +29,14 @@ from benchmarks.verdicts_page import Row, describe_rows, format_page, is_clean, 
 from lablib.apps import build_app, list_corpus
 from lablib.errors import LabError
 from lablib.records import AppFiles, HeapTrace
+from lablib.variants import build_variant, draw_variant
 
 PAGE = Path(__file__).with_suffix(".md")
 AT_A_TIME = 8
 MEMLEAKS_AT_A_TIME = 4
 """memleak compiles itself each time: more of them would only wait for each other."""
+
+SANITIZERS_AT_A_TIME = 2
 
 Announce = Callable[[str], None]
 
@@ -45,18 +49,22 @@ def run_benchmark(apps: Sequence[AppFiles], is_naive: bool, announce: Announce) 
             traces = list(pool.map(_try_run, apps))
         readings: list[tuple[Reading, ...]] = [()] * len(apps)
         if is_naive:
-            announce("the same under bcc's memleak")
-            with ThreadPoolExecutor(MEMLEAKS_AT_A_TIME) as pool:
-                by_memleak = list(pool.map(read_memleak, apps))
-            announce("the same under LeakSanitizer")
-            with ThreadPoolExecutor(AT_A_TIME) as pool:
-                by_sanitizer = list(pool.map(read_sanitizer, apps))
-            readings = [
-                (read_rss(cut_trace(trace, SECONDS)), *others)
-                if isinstance(trace, HeapTrace)
-                else ()
-                for trace, *others in zip(traces, by_memleak, by_sanitizer, strict=True)
-            ]
+            announce("the same under bcc's memleak, and under LeakSanitizer")
+            with (
+                ThreadPoolExecutor(MEMLEAKS_AT_A_TIME) as memleaks,
+                ThreadPoolExecutor(SANITIZERS_AT_A_TIME) as sanitizers,
+            ):
+                answers = zip(
+                    memleaks.map(read_memleak, apps),
+                    sanitizers.map(read_sanitizer, apps),
+                    strict=True,
+                )
+                readings = [
+                    (read_rss(cut_trace(trace, SECONDS)), *others)
+                    if isinstance(trace, HeapTrace)
+                    else ()
+                    for trace, others in zip(traces, answers, strict=True)
+                ]
     return [_make_row(*each) for each in zip(apps, traces, readings, strict=True)]
 
 
@@ -107,12 +115,15 @@ def main() -> int:
 
 
 def _build(variants: tuple[int, int] | None) -> list[AppFiles]:
+    names = list_corpus()
     if not variants:
-        return [build_app(name) for name in list_corpus()]
-    from lablib.variants import draw_variants
-
+        return [build_app(name) for name in names]
     seed, count = variants
-    return draw_variants(seed, count)
+    random.Random(seed).shuffle(names)
+    return [
+        build_variant(draw_variant(names[number % len(names)], f"{seed}/{number}".encode()))
+        for number in range(count)
+    ]
 
 
 if __name__ == "__main__":

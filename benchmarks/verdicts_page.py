@@ -26,7 +26,8 @@ a look-alike a leak or a leak fine, or that is none of the kinds that are right 
 The naive readings are made of the same programs at 10 seconds. "RSS grows": its slope is above
 zero, beyond doubt. memleak: bcc's own, attached before the first term; the stack that it lists
 first is taken for the leak, as its reader would. LeakSanitizer: a build of the same source with
-`-fsanitize=address`, at the program's end. In the right place: one of the functions named is the
+`-fsanitize=address`, at the program's end; where AddressSanitizer ends the program before that, for
+a mistake of another kind, it has no answer. In the right place: one of the functions named is the
 one that leaks."""
 
 

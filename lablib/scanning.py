@@ -31,7 +31,9 @@ from lablib.reachability import (
     Mapping,
     Memory,
     MemoryWords,
+    WordsInPieces,
     find_freed,
+    find_mapping,
     mark_blocks,
     read_books,
     read_mappings,
@@ -56,6 +58,8 @@ MAX_MAPPED_BYTES = 1 << 38
 _WORD_BYTES = 8
 _THREAD_POINTER = {"x86_64": 21}
 """Where user_regs_struct has fs_base, in words; on aarch64 it comes behind all the others."""
+_CALL_NUMBER, _INSTRUCTION_POINTER, _GENERAL_WORDS = 15, 16, 27
+"""Of user_regs_struct on x86-64, in words."""
 _EPOLL_DATA = re.compile(rb"\bdata:\s*([0-9a-f]+)")
 _TIMER_DATA = re.compile(rb"^signal: \d+/([0-9a-f]+)", re.MULTILINE)
 
@@ -104,8 +108,8 @@ def scan(tracer: Tracer) -> ReachabilityScan:
     if refusal:
         raise TargetError(refusal)
     begin_s = time.monotonic()
-    now_ns, before = tracer.read_addresses()
-    if not len(before):
+    now_ns, before = tracer.read_extents()
+    if not len(before[0]):
         elapsed_s = (now_ns - tracer.opened_ns) / 1e9
         return ReachabilityScan(elapsed_s, 0.0, time.monotonic() - begin_s, 0, ())
     with tracer.hold() as held:
@@ -115,8 +119,8 @@ def scan(tracer: Tracer) -> ReachabilityScan:
             raise TargetError(f"process {tracer.target.pid} ended while it was held") from None
         held.end()
     census = tracer.read_census(born_before_ns=held.began_ns)
-    freed = find_freed(census.addresses, census.sizes, look.words, look.books)
-    words = look.words
+    words = look.pieces.join()
+    freed = find_freed(census.addresses, census.sizes, words, look.books)
     marks = mark_blocks(
         census.addresses,
         census.sizes,
@@ -135,7 +139,7 @@ def scan(tracer: Tracer) -> ReachabilityScan:
         seconds=time.monotonic() - begin_s,
         scanned_bytes=words.scanned_bytes,
         stacks=_make_stacks(census, is_lost, marks.is_interior, opened_ns, held.began_ns),
-        limits=_find_limits(look, freed),
+        limits=_find_limits(look, words, freed),
     )
 
 
@@ -178,12 +182,14 @@ class _Look:
 
     heap: list[tuple[int, int]]
     books: Books | None
-    words: MemoryWords
+    pieces: WordsInPieces
     roots: Words
     has_rings: bool
 
 
-def _look(pid: int, memory: Memory, threads: Sequence[HeldThread], before: Words) -> _Look:
+def _look(
+    pid: int, memory: Memory, threads: Sequence[HeldThread], before: tuple[Words, Words]
+) -> _Look:
     folder = Path(f"/proc/{pid}/task/{threads[0].thread}")
     mappings = read_mappings(folder)
     mapped_bytes = sum(each.end - each.start for each in mappings if each.may_hold_pointers)
@@ -191,18 +197,34 @@ def _look(pid: int, memory: Memory, threads: Sequence[HeldThread], before: Words
         raise TargetError(f"process {pid} maps too much to look through: {mapped_bytes:,} bytes")
     thread_pointers = [_find_thread_pointer(thread) for thread in threads]
     books = read_books(folder, memory, mappings, thread_pointers)
-    heap = _find_heap(mappings, before)
+    heap = _find_heap(mappings, before[0])
     ranges = select_ranges(folder, mappings, [thread.stack_pointer for thread in threads])
-    words = read_pointers(memory, ranges, heap, books.heaps if books else ())
-    registers = b"".join(thread.registers for thread in threads)
+    pieces = read_pointers(memory, ranges, heap, books.heaps if books else (), before)
+    registers = b"".join(_select_registers(thread, mappings) for thread in threads)
     kept, has_rings = _read_kept_by_kernel(pid)
     roots = np.concatenate([np.frombuffer(registers, np.uint64), np.array(kept, np.uint64)])
-    return _Look(heap, books, words, roots, has_rings)
+    return _Look(heap, books, pieces, roots, has_rings)
 
 
 def _find_thread_pointer(thread: HeldThread) -> int:
     words = memoryview(thread.registers).cast("Q")
     return words[_THREAD_POINTER.get(os.uname().machine, -1)]
+
+
+def _select_registers(thread: HeldThread, mappings: Sequence[Mapping]) -> bytes:
+    """Return a thread's registers, without those of which it is known that they are out of use.
+
+    On x86-64 no function keeps anything in a vector register over a call of another. So in a system
+    call that the C library makes they hold what the last copy of memory has left there.
+    """
+    if os.uname().machine != "x86_64":
+        return thread.registers
+    words = memoryview(thread.registers).cast("q")
+    number = find_mapping(mappings, words[_INSTRUCTION_POINTER])
+    name = "" if number is None else mappings[number].name.rpartition("/")[2]
+    if words[_CALL_NUMBER] >= 0 and name.startswith(("libc.so.", "libc-2.", "ld-musl-")):
+        return thread.registers[: _WORD_BYTES * _GENERAL_WORDS]
+    return thread.registers
 
 
 def _find_heap(mappings: Sequence[Mapping], before: Words) -> list[tuple[int, int]]:
@@ -245,11 +267,12 @@ def _read_kept_by_kernel(pid: int) -> tuple[list[int], bool]:
     return kept, has_rings
 
 
-def _find_limits(look: _Look, freed: Freed) -> tuple[str, ...]:
+def _find_limits(look: _Look, words: MemoryWords, freed: Freed) -> tuple[str, ...]:
     limits = []
     if look.books is None:
         limits.append(
-            "the allocator's records can't be read: what lies in freed memory counts as pointers"
+            "the allocator is not one whose records can be read: what lies in freed memory and in "
+            "its own lists counts as pointers"
         )
     elif not look.books.has_all_waiting:
         limits.append("more freed blocks wait to be used again than could be looked at")
@@ -257,8 +280,8 @@ def _find_limits(look: _Look, freed: Freed) -> tuple[str, ...]:
         limits.append(
             f"{freed.unexplained_bytes:,} bytes of the heap could not be told: freed or in use"
         )
-    if look.words.unread_bytes:
-        limits.append(f"{look.words.unread_bytes:,} bytes could not be read")
+    if words.unread_bytes:
+        limits.append(f"{words.unread_bytes:,} bytes could not be read")
     if look.has_rings:
         limits.append("what is under way in an io_uring could not be looked at")
     return tuple(limits)

@@ -20,7 +20,7 @@ from lablib.records import (
 from lablib.wording import count_of, format_size
 
 MATERIAL_SHARE = 0.05
-"""What is undecided, or grows, about less than this of the live bytes is not the process's kind."""
+"""What is undecided about less than this of the live bytes does not make a process undecided."""
 
 MIN_RETAINED_BYTES = 1 << 20
 MIN_RETAINED_SHARE = 0.5
@@ -78,8 +78,8 @@ def _rank(voice: _Voice) -> tuple[int, tuple[float, ...]]:
 def _listen(stacks: Sequence[StackVerdict], counts: Sequence[ResourceVerdict]) -> list[_Voice]:
     """Return the verdicts that may speak for the process.
 
-    Heap before mappings, what grows before what was lost once. A small stack that grows, or of
-    which little is known yet, does not speak for a large process.
+    Heap before mappings, what grows before what was lost once. A small stack of which little is
+    known yet does not speak for a large process.
     """
     live_bytes = sum(stack.usage.live_bytes for stack in stacks if stack.usage.kind == "heap")
     voices = []

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from lablib.analysis.growth import Growth
-from lablib.analysis.losses import Losses
+from lablib.analysis.losses import MIN_BIRTHS, Losses
 from lablib.records import Frame, StackEvidence, StackUsage
 from lablib.wording import count_of
 
@@ -25,7 +25,10 @@ _VERSION = re.compile(r"(_\d+)+$")  # pthread_create_2_1 is how the C library ca
 
 @dataclass(frozen=True)
 class Findings:
-    """What a sentence on a call stack is made from; the rate is in bytes per second."""
+    """What a sentence on a call stack is made from; the rate is in bytes per second.
+
+    `threads` is how many run at the end, None where that could not be read.
+    """
 
     kind: str
     usage: StackUsage
@@ -35,6 +38,7 @@ class Findings:
     rate: float
     error: float
     is_running: bool
+    threads: int | None
 
 
 def name_site(usage: StackUsage) -> str:
@@ -110,6 +114,8 @@ def _describe_lost(findings: Findings, losses: Losses) -> str:
     )
     if losses.goes_on:
         return f"{site} leaks {describe_rate(findings.rate, findings.error)}: {lost}."
+    if losses.births >= MIN_BIRTHS:
+        return f"{site} leaked for a while: {lost}. None that it made later is lost."
     if losses.births > 1:
         return f"{site} leaks: {lost}. That has not happened often enough to tell a rate."
     return f"{site} leaked once: {lost}. It has lost nothing more, so there is no rate."
@@ -125,8 +131,17 @@ def _describe_leaking(findings: Findings) -> str:
 
 def _not_looked(findings: Findings) -> str:
     if findings.usage.kind == "thread_stack":
-        return "Each is from a thread that was never joined or detached, or that never ends."
+        return f"{_explain_threads(findings)} It is address space: RSS shows little of it."
     return "Whether something still points at them was not looked at."
+
+
+def _explain_threads(findings: Findings) -> str:
+    if findings.threads is None:
+        return "Each is of a thread that was never joined or detached, or that never ends."
+    running = f"{count_of(findings.threads, 'thread')} {'runs' if findings.threads == 1 else 'run'}"
+    if findings.threads > findings.usage.live_blocks / 2:
+        return f"{running} at the end: they never end."
+    return f"Only {running} at the end: the others have ended, and nobody joined or detached them."
 
 
 def _describe_growing(findings: Findings) -> str:

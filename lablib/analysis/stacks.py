@@ -124,8 +124,14 @@ def _judge_stack(
     reach = scans[-1][1] if scans else None
     survival = read_survival(reach, series.times_s, series.allocated_blocks)
     evidence = _gather(kind, usage, growth, losses, survival)
-    findings = Findings(kind, usage, evidence, growth, losses, rate, error, last.is_running)
+    findings = Findings(
+        kind, usage, evidence, growth, losses, rate, error, last.is_running, _count_threads(last)
+    )
     return StackVerdict(kind, describe_stack(findings), usage, rate, error, evidence)
+
+
+def _count_threads(last: HeapSnapshot) -> int | None:
+    return last.resources.threads if last.resources else None
 
 
 def _choose_kind(usage: StackUsage, growth: Growth, losses: Losses | None) -> str:

@@ -83,14 +83,17 @@ def _spread(count: int, first: Numbers, sources: Numbers, targets: Numbers) -> F
     begins: Numbers = np.zeros(count + 1, np.int64)
     np.cumsum(np.bincount(sources, minlength=count), out=begins[1:])
     frontier = first
+    place: Numbers = np.zeros(count, np.int64)
     while len(frontier):
         if len(frontier) < _NARROW:
             frontier = _spread_narrow(is_reached, frontier, begins, targets)
             continue
         found = targets[_expand(begins[frontier], begins[frontier + 1])]
-        found = np.unique(found[~is_reached[found]])
+        found = found[~is_reached[found]]
         is_reached[found] = True
-        frontier = found
+        numbers = np.arange(len(found))
+        place[found] = numbers
+        frontier = found[place[found] == numbers]  # each once
     return is_reached
 
 

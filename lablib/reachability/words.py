@@ -11,7 +11,7 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,11 @@ RED_ZONE_BYTES = 128
 """Below the stack pointer, a function that calls none may keep so much (the x86-64 ABI)."""
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_WORD_BYTES = 8
 _PIECE_BYTES = 1 << 20
+_MIN_HEADER = 16
+_MANY_HEADERS = 8
+"""More than one header in so many times 16 bytes is more than blocks of 128 bytes have."""
 _READERS = min(4, os.cpu_count() or 1)
 _PAGEMAP_PAGES = 1 << 17
 
@@ -33,6 +37,7 @@ _PAGEMAP_PAGES = 1 << 17
 _PRESENT, _SWAPPED, _OF_FILE = np.uint64(1 << 63), np.uint64(1 << 62), np.uint64(1 << 61)
 
 Range = tuple[int, int]
+Blocks = tuple[Words, Words]
 
 
 class Memory:
@@ -126,75 +131,116 @@ def _find_resident(pagemap: int, mapping: Mapping, start: int) -> Iterator[Range
             yield low * _PAGE_BYTES, high * _PAGE_BYTES
 
 
-@dataclass
+@dataclass(frozen=True)
+class WordsInPieces:
+    """What was found in the pieces of memory, in order of address; joining it can wait."""
+
+    parts: Sequence[tuple[int, Words, Words, Words, Words]]
+    wanted_bytes: int
+
+    def join(self) -> MemoryWords:
+        """Return it as a whole."""
+        none: Words = np.zeros(0, np.uint64)
+        columns = [np.concatenate([none, *(part[n] for part in self.parts)]) for n in (1, 2, 3, 4)]
+        scanned = sum(part[0] for part in self.parts)
+        return MemoryWords(
+            *(columns[0], columns[1], columns[2], columns[3]),
+            scanned_bytes=scanned,
+            unread_bytes=self.wanted_bytes - scanned,
+        )
+
+
 class _Filter:
-    """What passes, found by several threads; each has a buffer of its own."""
+    """What passes, found by several threads; each has buffers of its own."""
 
-    memory: Memory
-    heap: Sequence[Range]
-    chunked: Sequence[Range]
-    local: threading.local = field(default_factory=threading.local)
+    def __init__(
+        self, memory: Memory, heap: Sequence[Range], chunked: Sequence[Range], known: Blocks
+    ) -> None:
+        self._memory = memory
+        self._chunked = chunked
+        self._starts, self._ends = known
+        self._local = threading.local()
+        self._low = np.uint64(heap[0][0])
+        self._span = np.uint64(heap[-1][1] - heap[0][0])
+        self._edges: Words = np.array([edge for part in heap for edge in part], np.uint64)
 
-    def __post_init__(self) -> None:
-        self.low = np.uint64(self.heap[0][0])
-        self.span = np.uint64(self.heap[-1][1] - self.heap[0][0])
-        self.edges: Words = np.array([edge for part in self.heap for edge in part], np.uint64)
-
-    def read(self, piece: Range) -> tuple[Range, int, Words, Words, Words, Words]:
-        """Return a piece, how much of it could be read, and what passes in it."""
-        if not hasattr(self.local, "buffer"):
-            self.local.buffer = np.empty(_PIECE_BYTES // 8, np.uint64)
-            self.local.scratch = np.empty(_PIECE_BYTES // 8, np.uint64)
+    def read(self, piece: Range) -> tuple[int, Words, Words, Words, Words]:
+        """Return how much of a piece could be read, and what passes in it."""
+        if not hasattr(self._local, "buffers"):
+            words_in_piece = _PIECE_BYTES // _WORD_BYTES
+            self._local.buffers = [np.empty(words_in_piece, np.uint64) for _ in range(2)]
+            self._local.passes = np.empty(words_in_piece, np.bool_)
         start, end = piece
-        buffer: Words = self.local.buffer[: (end - start) // 8]
-        done = self.memory.read_into(start, buffer.data.cast("B")) // 8
+        buffer, scratch = self._local.buffers
+        buffer = buffer[: (end - start) // _WORD_BYTES]
+        done = self._memory.read_into(start, buffer.data.cast("B")) // _WORD_BYTES
         words = buffer[:done]
-        distances = np.subtract(words, self.low, out=self.local.scratch[:done])
-        places = np.flatnonzero(distances < self.span)
+        distances = np.subtract(words, self._low, out=scratch[:done])
+        places = np.flatnonzero(np.less(distances, self._span, out=self._local.passes[:done]))
         values = words[places]
-        if len(self.edges) > 2:
-            is_inside = np.searchsorted(self.edges, values, "right") & 1 == 1
+        if len(self._edges) > 2:
+            is_inside = np.searchsorted(self._edges, values, "right") & 1 == 1
             places, values = places[is_inside], values[is_inside]
-        addresses = np.uint64(start) + places.astype(np.uint64) * np.uint64(8)
-        return piece, 8 * done, addresses, values, *self._find_headers(start, words)
+        found = _place(start, places), values, *self._find_headers(start, words, scratch)
+        return _WORD_BYTES * done, *found
 
-    def _find_headers(self, start: int, words: Words) -> tuple[Words, Words]:
+    def _find_headers(self, start: int, words: Words, scratch: Words) -> tuple[Words, Words]:
         """Return the words of a piece that could be the size of a chunk."""
-        region = next((part for part in self.chunked if part[0] <= start < part[1]), None)
+        region = next((part for part in self._chunked if part[0] <= start < part[1]), None)
         if region is None:
             return words[:0], words[:0]
-        odd = (start // 8 + 1) % 2
+        odd = (start // _WORD_BYTES + 1) % 2
         sizes = words[odd::2]
         limit = np.uint64(region[1] - region[0])
-        places = np.flatnonzero((sizes - np.uint64(16) < limit) & (sizes & np.uint64(8) == 0))
-        at = np.uint64(start) + (places.astype(np.uint64) * np.uint64(2) + np.uint64(odd)) * 8
-        return at, sizes[places]
+        above = np.subtract(sizes, np.uint64(_MIN_HEADER), out=scratch[: len(sizes)])
+        passes = np.less(above, limit, out=self._local.passes[: len(sizes)])
+        if np.count_nonzero(passes) > len(sizes) // _MANY_HEADERS:
+            passes &= ~self._are_inside(start + _WORD_BYTES * odd, len(sizes))
+        found = np.flatnonzero(passes)
+        places = 2 * found[sizes[found] & np.uint64(8) == 0] + odd
+        return _place(start, places), words[places]
+
+    def _are_inside(self, start: int, count: int) -> NDArray[np.bool_]:
+        """Return of every second word, from `start` on, whether it is in a block that is known."""
+        stride = 2 * _WORD_BYTES
+        end = np.uint64(start + stride * count)
+        first = max(0, int(np.searchsorted(self._starts, np.uint64(start))) - 1)
+        last = int(np.searchsorted(self._starts, end))
+        steps = np.zeros(count + 1, np.int8)
+        for addresses, step in ((self._starts, 1), (self._ends, -1)):
+            distances = addresses[first:last].clip(np.uint64(start), end) - np.uint64(start)
+            places = ((distances + np.uint64(stride - 1)) // np.uint64(stride)).astype(np.int64)
+            np.add.at(steps, places, np.int8(step))
+        return np.cumsum(steps[:count], dtype=np.int8).view(np.bool_)
+
+
+def _place(start: int, places: NDArray[np.int64]) -> Words:
+    addresses: Words = np.uint64(start) + places.astype(np.uint64) * np.uint64(_WORD_BYTES)
+    return addresses
 
 
 def read_pointers(
-    memory: Memory, ranges: Sequence[Range], heap: Sequence[Range], chunked: Sequence[Range]
-) -> MemoryWords:
+    memory: Memory,
+    ranges: Sequence[Range],
+    heap: Sequence[Range],
+    chunked: Sequence[Range],
+    known: Blocks,
+) -> WordsInPieces:
     """Read ranges of memory, in order of address, and return the words in them that matter.
 
     Pointers are those to somewhere in `heap`, headers are looked for in `chunked` alone; both are
-    ranges in order of address.
+    ranges in order of address. `known` are the begins and the ends of blocks, by address: where
+    much looks like headers, the content of these is left out.
     """
     pieces = [
         (start, min(start + _PIECE_BYTES, high))
         for low, high in _split(ranges, chunked)
         for start in range(low, high, _PIECE_BYTES)
     ]
-    found = _Filter(memory, heap, chunked)
+    found = _Filter(memory, heap, chunked, known)
     with ThreadPoolExecutor(_READERS) as pool:
         parts = list(pool.map(found.read, pieces))
-    scanned = sum(done for _, done, *_ in parts)
-    none: Words = np.zeros(0, np.uint64)
-    columns = [np.concatenate([none, *(part[n] for part in parts)]) for n in (2, 3, 4, 5)]
-    return MemoryWords(
-        *(columns[0], columns[1], columns[2], columns[3]),
-        scanned_bytes=scanned,
-        unread_bytes=sum(end - start for start, end in pieces) - scanned,
-    )
+    return WordsInPieces(parts, sum(end - start for start, end in pieces))
 
 
 def _split(ranges: Sequence[Range], chunked: Sequence[Range]) -> Iterator[Range]:

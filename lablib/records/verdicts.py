@@ -18,8 +18,8 @@ class StackEvidence:
     blocks that were freed; `survival` the part of those born in the first half of the window that
     still live, None where no scan told their age.
 
-    Blocks are lost when nothing points at them; `lost_blocks` were found so twice, or long after
-    their birth, and `lost_at_s` is when the first and the last of them were born, as far as known.
+    Blocks are lost when nothing points at them: `lost_blocks` by the last scan, and `lost_at_s` is
+    when the first and the last of them were born, as far as known.
     Where `was_hidden`, lost blocks were freed later: the program finds them by other means, and
     what is lost proves nothing. All of these are None where no scan looked at the stack.
 

@@ -72,9 +72,15 @@ def decode_census(
     )
 
 
-def decode_addresses(header: Mapping[str, Any], payload: bytes, decoder: StackDecoder) -> Words:
-    """Return where the blocks in a census begin, in no order."""
-    return _split(header, payload, decoder).join("address")
+def decode_extents(
+    header: Mapping[str, Any], payload: bytes, decoder: StackDecoder
+) -> tuple[Words, Words]:
+    """Return where the blocks in a census begin and end, by address."""
+    levels = _split(header, payload, decoder)
+    starts = levels.join("address")
+    order = np.argsort(starts, kind="stable")
+    starts = starts[order]
+    return starts, starts + levels.join("size_bytes")[order]
 
 
 def _find_last_births(born_ns: Words, is_last: NDArray[np.bool_]) -> Words:

@@ -34,7 +34,7 @@ from lablib.records import (
 )
 from lablib.resources import read_resources
 from lablib.tracing import protocol
-from lablib.tracing.census import BlockCensus, Words, decode_addresses, decode_census
+from lablib.tracing.census import BlockCensus, Words, decode_census, decode_extents
 from lablib.tracing.decoder import SnapshotDecoder, decode_events
 from lablib.tracing.memleak import parse_memleak
 from lablib.tracing.standstill import Standstill
@@ -130,10 +130,10 @@ class Tracer(AbstractContextManager["Tracer"]):
         header, payload = ask(self._connection, operation="census")
         return decode_census(header, payload, self._decoder.stacks, born_before_ns)
 
-    def read_addresses(self) -> tuple[int, Words]:
-        """Return the time (monotonic, ns), and where the live blocks begin, in no order."""
+    def read_extents(self) -> tuple[int, tuple[Words, Words]]:
+        """Return the time (monotonic, ns), and where the live blocks begin and end, by address."""
         header, payload = ask(self._connection, operation="census")
-        return int(header["now_ns"]), decode_addresses(header, payload, self._decoder.stacks)
+        return int(header["now_ns"]), decode_extents(header, payload, self._decoder.stacks)
 
     def hold(self) -> Standstill:
         """Stop the target's threads, for at most 2 seconds, so that its memory can be read.

@@ -39,6 +39,8 @@ _WAIT_ALL = 0x40000000  # __WALL: threads too
 _EVENT_STOP = 128
 _EINTR, _ERESTARTNOHAND = -4, -514
 _LENGTH = struct.Struct("=I")
+_NUM_THREADS = 20 - 3
+"""Field 20 of /proc/PID/stat, of which the third is the first behind the name."""
 
 # Where user_regs_struct has them, in words; and the sets of registers, by their NT_ numbers.
 _STACK_POINTER = {"x86_64": 19, "aarch64": 31}
@@ -196,21 +198,25 @@ class _Threads:
         """Return once all threads stand; raises `TargetError`.
 
         A thread that is not stopped yet may start another one, so the list is read again until
-        there is none in it that does not stand.
+        there is none in it that does not stand. While threads come and go the list may leave one
+        out; so it has to be as long as the process has threads, twice.
         """
         deadline_s = time.monotonic() + STOP_TIMEOUT_S
-        while True:
-            is_new = [self._seize(thread) for thread in self._list() if thread not in self._seized]
-            while not self._all_stand():
-                if time.monotonic() > deadline_s:
-                    raise TargetError(
-                        f"process {self._pid} can't be held still: one of its threads waits in the "
-                        "kernel for something that can't be interrupted",
-                        "try again when its disk or its child is done",
-                    )
+        times_complete = 0
+        while times_complete < 2:
+            listed = self._list()
+            is_new = [self._seize(thread) for thread in listed if thread not in self._seized]
+            do_stand = self._all_stand()
+            is_complete = do_stand and not any(is_new) and len(listed) == self._count()
+            times_complete = times_complete + 1 if is_complete else 0
+            if time.monotonic() > deadline_s:
+                raise TargetError(
+                    f"process {self._pid} can't be held still: one of its threads waits in the "
+                    "kernel for something that can't be interrupted",
+                    "try again when its disk or its child is done",
+                )
+            if not do_stand:
                 time.sleep(_POLL_S)
-            if not any(is_new):
-                break
         if not self._signals:
             raise TargetError(f"process {self._pid} has ended")
 
@@ -254,6 +260,14 @@ class _Threads:
             return [int(name) for name in os.listdir(f"/proc/{self._pid}/task")]
         except OSError:
             return []
+
+    def _count(self) -> int:
+        """Return how many threads the process has, those included that have just ended."""
+        try:
+            stat = Path(f"/proc/{self._pid}/stat").read_text(errors="replace")
+        except OSError:
+            return 0
+        return int(stat.rpartition(")")[2].split()[_NUM_THREADS])
 
     def _seize(self, thread: int) -> bool:
         """Have a thread stop as soon as it can; return whether it is one that will."""

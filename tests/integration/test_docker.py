@@ -57,6 +57,11 @@ def test_logs_exec_and_cp_work_and_the_cap_includes_swap(docker_runtime, docker,
     assert top.kind == "leaking"
     assert top.growth_bytes_per_s == pytest.approx(100 * 8192, rel=0.1)
     assert top.usage.live_bytes == top.usage.live_blocks * 8192
+    scan = observation.trace.scans[-1]
+    assert scan.limits == ()
+    (reach,) = (stack for stack in scan.stacks if stack.frames == top.usage.frames)
+    assert reach.reached_blocks <= 1 + 0.3 * 100  # the newest count as reached
+    assert reach.lost_bytes == reach.lost_blocks * 8192 > 0
 
 
 def test_the_line_that_is_shown_makes_the_same_container(docker_runtime, docker):

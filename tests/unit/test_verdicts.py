@@ -7,7 +7,7 @@ import pytest
 from simulated_heap import NEVER, RESOURCES, blocks, every, make_heap_trace, site
 
 from lablib.analysis import judge_fix, judge_trace
-from lablib.records import Frame
+from lablib.records import Frame, ReachabilityScan
 
 TRIES = 20
 INTERVALS = (0.2, 0.25, 0.5, 1.0)
@@ -63,6 +63,29 @@ def test_what_is_lost_once_leaks_without_a_rate():
     assert (verdict.kind, verdict.stacks[0].growth_bytes_per_s) == ("leaking", 0)
     assert "leaked once" in verdict.sentence
     assert "no rate" in verdict.sentence
+
+
+def test_a_leak_that_has_stopped_has_no_rate():
+    births = np.concatenate([every(0.1, 3), every(0.1, 10, 3.05)])
+    lives = np.where(births < 3, NEVER, 0.3)
+    verdict = judge(blocks(births, lives, np.where(births < 3, 0.1, NEVER)))
+    assert (verdict.kind, verdict.stacks[0].growth_bytes_per_s) == ("leaking", 0)
+    assert "leaked for a while" in verdict.sentence
+
+
+def test_a_first_loss_in_the_last_scan_is_looked_at_again():
+    births = every(0.1, 10)
+    verdict = judge(blocks(births, lost_after_s=np.where(births < 8, 9.5 - births, NEVER)))
+    assert verdict.kind == "undecided"
+    assert "for the first time; trace for 2 s more" in verdict.sentence
+
+
+def test_a_scan_that_could_not_be_made_is_none():
+    refused = ReachabilityScan(0.0, 0.0, 0.0, 0, (), ("it may not be looked at",))
+    trace = make_heap_trace([blocks(every(0.1, 10))], is_scanned=False)
+    verdict = judge_trace(replace(trace, scans=(refused,)))
+    assert "was not looked at" in verdict.sentence
+    assert verdict.evidence.scans == 0
 
 
 def test_a_leak_that_goes_on_speaks_before_one_that_happened_once():
@@ -201,7 +224,14 @@ def test_survival_tells_what_became_of_the_old():
 def test_thread_stacks_leak_although_something_leads_to_them():
     verdict = judge(blocks(every(0.5, 10), size=8 << 20, kind="thread_stack"))
     assert verdict.kind == "leaking"
-    assert "never joined" in verdict.sentence
+    assert "Only 1 thread runs at the end: the others have ended" in verdict.sentence
+
+
+def test_threads_that_never_end_are_told_from_those_that_nobody_joins():
+    stacks = blocks(every(0.5, 10), size=8 << 20, kind="thread_stack")
+    verdict = judge(stacks, resources=resources(threads=lambda s: 1 + int(2 * s)))
+    assert verdict.kind == "leaking"
+    assert "21 threads run at the end: they never end." in verdict.sentence
 
 
 def resources(**read):
