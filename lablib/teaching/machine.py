@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from lablib.plots.machine import read_strips
+from lablib.plots.machine import read_strips, word_change
 from lablib.records import VmstatSample
 from lablib.teaching.tables import show_table
 
@@ -44,10 +44,7 @@ def compare_columns(
     `columns` are sizes, as for `plots.plot_vmstat`; a step in which one is not known has a dash.
     """
     changes = [
-        [
-            f"{strip.values[-1]:+,.1f}" if strip.values else "-"
-            for strip in read_strips(step, columns)
-        ]
+        [word_change(strip) if strip.values else "-" for strip in read_strips(step, columns)]
         for step in steps.values()
     ]
     rows = [(name, *(change[at] for change in changes)) for at, name in enumerate(columns)]
