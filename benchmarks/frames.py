@@ -6,7 +6,6 @@ A frame is one record: it is read, drawn into the widgets, and sent to whatever 
 from __future__ import annotations
 
 import json
-import statistics
 import subprocess
 import sys
 import time
@@ -25,8 +24,7 @@ from lablib.records import ProcessSizes
 from lablib.steering import SteeredApp
 
 INTERVAL_S = 0.1
-WINDOWS = 5
-WINDOW_S = 3.0
+MEASURED_S = 15.0
 WARM_UP_S = 2.0
 _QUICKLY_S = 0.005
 _SIZES_BYTES = (10 << 20, 200 << 20)
@@ -124,7 +122,7 @@ def _sample_full(pid: int, interval_s: float) -> Callable[[], Iterator[ProcessSi
 
 
 def _measure(panel: Any, pid: int, name: str, process: str) -> Frames:
-    """Return the median of some windows, all threads of the kernel counted."""
+    """Return what the frames of some seconds cost, all threads of the kernel counted."""
     count = 0
     draw = panel._draw
 
@@ -136,14 +134,11 @@ def _measure(panel: Any, pid: int, name: str, process: str) -> Frames:
     panel._draw = draw_and_count
     panel.show()
     time.sleep(WARM_UP_S)
-    windows = []
-    for _ in range(WINDOWS):
-        began = count, time.process_time(), time.monotonic()
-        time.sleep(WINDOW_S)
-        frames = count - began[0]
-        cpu_s, wall_s = time.process_time() - began[1], time.monotonic() - began[2]
-        windows.append((1e3 * cpu_s / frames, frames / wall_s))
+    before, cpu_s, began_s = count, time.process_time(), time.monotonic()
+    time.sleep(MEASURED_S)
+    frames = count - before
+    cpu_ms = 1e3 * (time.process_time() - cpu_s) / frames
+    per_s = frames / (time.monotonic() - began_s)
     panel.stop()
-    cpu_ms, per_s = (statistics.median(each) for each in zip(*windows, strict=True))
     resident_bytes = read_address_space(pid).rss_bytes
     return Frames(name, process, resident_bytes, cpu_ms, per_s)

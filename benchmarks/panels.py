@@ -29,7 +29,7 @@ from jupyter_client.manager import start_new_kernel
 from rich.console import Console
 
 from benchmarks.case_panels import CaseShare
-from benchmarks.frames import INTERVAL_S, WINDOW_S, WINDOWS, Frames
+from benchmarks.frames import INTERVAL_S, MEASURED_S, Frames
 from benchmarks.pages import (
     Sheet,
     Target,
@@ -204,14 +204,14 @@ def make_sheets(
 
 _INTRODUCTION = f"""\
 Made by `./lab bench panels`. A frame is read from the process, drawn into the widgets, and sent.
-Its cost is the processor time of all of the kernel's threads, the median of {WINDOWS} windows of
-{WINDOW_S:g} seconds with a frame every {INTERVAL_S * 1e3:.0f} ms; the notebooks ask for 2 to 5 a
-second. Where a frame costs much, frames come less often, so that a panel takes at most 2 % of a
-processor, and the panel's status line says so: the kernel walks all resident pages of a process for
-its regions, and a heap is read block by block. A process that stays as it is costs least: its
-regions are read again only when it has faulted, and its proportional set once a second. The last
-rows are of processes that grow ten times a second. In notebook 09 the strips of vmstat get a sample
-a second, and the growth by call stack two snapshots. The browser is the distribution's Chromium
+Its cost is the processor time of all of the kernel's threads, over {MEASURED_S:g} seconds with a
+frame every {INTERVAL_S * 1e3:.0f} ms; the notebooks ask for 2 to 5 a second.
+Where a frame costs much, frames come less often, so that a panel takes at most 2 % of a processor,
+and the panel's status line says so: the kernel walks all resident pages of a process for its
+regions, and a heap is read block by block. A process that stays as it is costs least: its regions
+are read again only when it has faulted, and its proportional set once a second. The last rows are
+of processes that grow ten times a second. In notebook 09 the strips of vmstat get a sample a
+second, and the growth by call stack two snapshots. The browser is the distribution's Chromium
 without a graphics card, on a chart that is full (300 samples)."""
 
 

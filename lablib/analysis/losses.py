@@ -88,9 +88,10 @@ def read_survival(
     """
     if reach is None or not reach.bands:
         return None
-    middle = int(np.searchsorted(times_s, (times_s[0] + times_s[-1]) / 2))
-    born = allocated[middle]
-    live = sum(b.live_blocks for b in reach.bands if b.born_to_s <= times_s[middle])
+    width_s = reach.bands[0].born_to_s - reach.bands[0].born_from_s
+    half_s = (times_s[0] + times_s[-1]) / 2 // width_s * width_s  # where a band ends
+    born = float(np.interp(half_s, times_s, allocated))
+    live = sum(b.live_blocks for b in reach.bands if b.born_from_s + width_s / 2 < half_s)
     return min(1.0, live / born) if born >= MIN_BIRTHS else None
 
 

@@ -118,6 +118,16 @@ class Tracer(AbstractContextManager["Tracer"]):
         """Count from now on what is allocated, and nothing from before; return the empty heap."""
         return self._take_snapshot("open_window")
 
+    def begin_now(self) -> HeapSnapshot:
+        """Open the window, and have the time begin with it; earlier snapshots are forgotten.
+
+        For programs that are traced together and begin together, however long attaching takes.
+        """
+        self.opened_ns = time.monotonic_ns()
+        for snapshots in self._snapshots.values():
+            snapshots.clear()
+        return self.open_window()
+
     def close_window(self) -> HeapSnapshot:
         """Count no more allocations; go on following those of the window to their end."""
         return self._take_snapshot("close_window")
@@ -188,6 +198,8 @@ class Tracer(AbstractContextManager["Tracer"]):
                 pid_by_number[number] = pid
                 running[pid] = not has_executed and psutil.pid_exists(pid)
                 executed[pid] = bool(has_executed)
+        # Before the decoding, which takes a second where many symbols are new.
+        resources = {pid: read_resources(pid) for pid in pid_by_number.values() if running[pid]}
         usages = self._decoder.decode(header, payload)
         for number, pid in pid_by_number.items():
             mine = usages.get(number, [])
@@ -196,7 +208,7 @@ class Tracer(AbstractContextManager["Tracer"]):
                 elapsed_s=elapsed_s,
                 stacks=_sort_by_size(heap),
                 events=decode_events(header["counters"], heap),
-                resources=read_resources(pid) if running[pid] else None,
+                resources=resources.get(pid),
                 is_running=running[pid],
                 has_executed=executed[pid],
                 mappings=_sort_by_size([usage for usage in mine if usage.kind != "heap"]),

@@ -83,6 +83,33 @@ def steer_the_family(page):
     expect(find_outputs(page).get_by_text("fork: sharing has been closed")).to_have_count(1)
 
 
+def take_form_screenshots(page, form, step):
+    """One in each size, with the form at the top; then the window is as it was."""
+    before = page.viewport_size
+    for size in SIZES:
+        resize(page, size)
+        form.evaluate("form => form.scrollIntoView({block: 'start'})")
+        take_screenshot(page, "06_what_is_a_leak", step)
+    page.set_viewport_size(before)
+
+
+def classify(page):
+    """A letter by keyboard, in both rounds; each is answered once, and says the score."""
+    forms = find_outputs(page).locator(".lab-classes")
+    for left in (2, 1):
+        expect(forms).to_have_count(left)
+        form = forms.first
+        form.get_by_role("radio", name="A: Leak").press("Space")
+        form.get_by_role("radio", name="A: Leak").press("ArrowDown")
+        expect(form.get_by_role("radio", name="A: Growth")).to_be_checked()
+        form.get_by_role("radio", name="B: Can't tell").press("Space")
+        take_form_screenshots(page, form, f"round{3 - left}")
+        button = find_outputs(page).get_by_role("button", name="Give my answers").first
+        button.press("Enter")
+        expect(find_outputs(page).get_by_text(" left open.")).to_have_count(3 - left)
+    expect(find_outputs(page).get_by_role("cell", name="○ left open")).not_to_have_count(0)
+
+
 def watch_again(page):
     """The strips move again, with all cells run, and a second Stop leaves another picture."""
     pictures = len(find_figures(page))
@@ -103,6 +130,7 @@ INTERACTIONS = {
     "03_the_stack": go_deeper,
     "04_the_heap": steer_the_heap,
     "05_shared_and_mapped": steer_the_family,
+    "06_what_is_a_leak": classify,
     "07_vmstat_and_its_friends": watch_again,
     "09_fibonacci_case": spoil_the_fix,
 }

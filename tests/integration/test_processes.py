@@ -18,9 +18,19 @@ import pytest
 from cases import MUSL, PROGRAMS
 from conftest import give_up
 
+from lablib.apps import build_app
 from lablib.errors import ProcessError
-from lablib.proc import read_address_space, read_resident_pages, read_sizes, sample_sizes
+from lablib.proc import (
+    follow_address_space,
+    following,
+    read_address_space,
+    read_resident_pages,
+    read_sizes,
+    sample_sizes,
+    sizes,
+)
 from lablib.records import EXCLUSIVE, FILE_OR_SHARED, PRESENT, AddressSpace
+from lablib.steering import SteeredApp
 
 PAGE = mmap.PAGESIZE
 PRIVATE_TOUCHED, SHARED_TOUCHED = 37, 11  # as in addresses.c
@@ -285,6 +295,39 @@ def test_the_proportional_set_is_read_now_and_then(running):
     assert known[0] == 0
     assert 2 <= len(known) <= 3 < len(samples)
     assert all(later - earlier >= 0.5 for earlier, later in pairwise(known))
+
+
+def test_the_proportional_set_of_a_large_process_is_read_less_often(running, monkeypatch):
+    def read_slowly(pid, elapsed_s=0.0, with_pss=True):
+        until_s = time.thread_time() + (0.01 if with_pss else 0)
+        while time.thread_time() < until_s:
+            pass
+        return read_sizes(pid, elapsed_s, with_pss)
+
+    monkeypatch.setattr(sizes, "read_sizes", read_slowly)
+    samples = list(sample_sizes(running.pid, 0.02, seconds=1, pss_interval_s=0.1))
+    known = [sample.elapsed_s for sample in samples if sample.pss_bytes is not None]
+    assert len(known) == 2  # at once, after 0.1 s; then it takes 0.01 s, of which 2 s have 0.5 %
+
+
+def test_an_address_space_is_read_again_where_the_process_has_changed(monkeypatch):
+    monkeypatch.setattr(following, "REFRESH_S", 3600)
+    with SteeredApp(build_app("pages")) as app:
+        read = follow_address_space(app.pid)
+        first = read()
+        assert first == read_address_space(app.pid)
+        assert read() is first
+        app.ask("reserve", 100 * PAGE)
+        reserved = read()
+        assert reserved.size_bytes - first.size_bytes >= 100 * PAGE
+        app.ask("touch_pages", 0, 50)
+        touched = read()
+        assert 50 * PAGE <= touched.rss_bytes - reserved.rss_bytes < 60 * PAGE
+        assert read() is touched
+        monkeypatch.setattr(following, "REFRESH_S", 0)
+        assert read() is not touched
+    with pytest.raises(ProcessError, match="is gone"):
+        read()
 
 
 def test_samples_end_when_told_or_after_some_time(running):
