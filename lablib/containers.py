@@ -28,7 +28,7 @@ def build_image(engine: Engine, app: AppFiles, tag: str) -> str:
     """Build an image FROM scratch out of an app, and return its name.
 
     In it are the program at /app, its source at /app.c, the loader and libraries that it needs,
-    and a busybox under the names of its commands. Nothing is pulled. Raises `DockerError`.
+    a /tmp, and a busybox under the names of its commands. Nothing is pulled. Raises `DockerError`.
     """
     busybox = shutil.which("busybox")
     if busybox is None:
@@ -40,6 +40,7 @@ def build_image(engine: Engine, app: AppFiles, tag: str) -> str:
         _add_file(archive, app.source, "root/app.c", 0o644)
         if app.plugin is not None:
             _add_file(archive, app.plugin, "root/app.so", 0o755)
+        _add_scratch_folder(archive)
         programs = (app.executable, Path(busybox))
         for library in sorted({path for program in programs for path in _list_libraries(program)}):
             _add_file(archive, Path(library), f"root{library}", 0o755)
@@ -265,6 +266,13 @@ def _list_libraries(executable: Path) -> Iterator[str]:
 def _list_busybox_commands(busybox: str) -> list[str]:
     listed = subprocess.run([busybox, "--list"], capture_output=True, text=True, check=True)
     return [name for name in listed.stdout.split() if name != "busybox"]
+
+
+def _add_scratch_folder(archive: tarfile.TarFile) -> None:
+    """Add a /tmp that any user may write to, on the disk like the rest of the container."""
+    folder = tarfile.TarInfo("root/tmp")
+    folder.type, folder.mode = tarfile.DIRTYPE, 0o1777
+    archive.addfile(folder)
 
 
 def _add_text(archive: tarfile.TarFile, name: str, text: str) -> None:

@@ -1,5 +1,6 @@
 """The main job, from the command line: find the leak, name it, prove the fix, leave nothing."""
 
+import contextlib
 import json
 import os
 import signal
@@ -33,10 +34,11 @@ def apps_running():
     """The leaky apps that run now, in a container or not."""
     names = {path.name for path in BUILD_DIR.glob("*") if path.is_file()} | {"app"}
     found = []
-    for process in psutil.process_iter(["exe"]):
-        executable = Path(process.info["exe"] or "")
-        if executable.name in names and (executable.parent in (Path("/"), BUILD_DIR)):
-            found.append(process)
+    for pid in psutil.pids():  # psutil's own processes remember what they were before exec
+        with contextlib.suppress(OSError):
+            executable = Path(os.readlink(f"/proc/{pid}/exe"))
+            if executable.name in names and executable.parent in (Path("/"), BUILD_DIR):
+                found.append(pid)
     return found
 
 
