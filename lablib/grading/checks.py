@@ -3,6 +3,7 @@
     builds              the program compiles, at -O0 and at -O2
     same_output         it prints what the program as handed out prints, over N, 2N and 4N terms
     flat_heap           live bytes are the same after 2N and 4N terms, and never pile up between
+    hit_rate            what it remembers still serves: few of its terms have to fetch
     flat_kernel         so is what the kernel counts (`what`), as the program is about to end
     flat_unwatched      and so it is in a run that no tracer looks at
     no_memory_errors    AddressSanitizer finds no error
@@ -15,7 +16,7 @@ A check that can't be made here is unchecked: it never passes for want of a look
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from lablib.analysis import name_site
 from lablib.comparison.stacks import measure_costs
@@ -45,6 +46,8 @@ _KERNEL_WORDS = {
 _ASAN_ERROR = re.compile(r"SUMMARY: AddressSanitizer: ([\w-]+)")
 _UBSAN_ERROR = re.compile(r"^(\S+?:\d+):\d+: runtime error: (.+)$", re.MULTILINE)
 _ASAN_FRAME = re.compile(r"^\s*#\d+ \S+ in (\S+) (\S+?):(\d+)", re.MULTILINE)
+_FETCH = re.compile(r"^fetched .+, fetch (\d+)$", re.MULTILINE)
+_HITS = re.compile(r"^hits: (\d+) of (\d+)$", re.MULTILINE)
 _MAX_LINE = 60
 
 
@@ -99,10 +102,12 @@ def check_flat_heap(evidence: Evidence, check: Check) -> str:
             raise NotChecked("the tracer has missed events.")
         costs = measure_costs(twice.trace, four_times.trace).values()
         blocks = sum(cost.allocated_blocks for cost in costs)
-        worst = max(costs, key=lambda cost: cost.kept_bytes, default=None)
-        if worst is not None and worst.kept_bytes > check.parameters.get("tolerance_bytes", 0):
+        leaks = [cost for cost in costs if _is_leak(cost, check)]
+        if leaks:
             word, events = _count_events(evidence, check)
+            worst = max(leaks, key=lambda cost: cost.kept_bytes)
             raise Failed(_describe_leak(worst, word, events, level))
+        _check_most_held(costs, check, level)
         for cost in costs:
             if _is_piled_up(cost, 2 * terms, check.parameters.get("pile_share", MAX_PILE_SHARE)):
                 raise Failed(
@@ -113,6 +118,33 @@ def check_flat_heap(evidence: Evidence, check: Check) -> str:
         f"Nothing is kept: {2 * terms:,} more terms allocate {count_of(blocks, 'block')}, "
         "and all are given back."
     )
+
+
+def check_hit_rate(evidence: Evidence, check: Check) -> str:
+    """What it remembers still serves.
+
+    A hit is a term without a fetch. A companion of the lab prints each fetch, and numbers them, so
+    that one which is not shown is missed.
+    """
+    terms, least = 4 * evidence.lab.terms, check.parameters["least_percent"]
+    for level in LEVELS:
+        output = _measure(evidence, level, terms).run.output
+        numbers = [int(number) for number in _FETCH.findall(output)]
+        if numbers != list(range(1, len(numbers) + 1)):
+            raise Failed(f"At {level} some fetches are not shown: their numbers have gaps.")
+        hits = terms - len(numbers)
+        told = next(reversed(_HITS.findall(output)), ("nothing", "nothing"))
+        if told != (str(hits), str(terms)):
+            raise Failed(
+                f"At {level} it says that {told[0]} of {told[1]} were hits, but over {terms:,} "
+                f"terms it fetched {len(numbers):,} times: {hits:,} were."
+            )
+        if 100 * hits < least * terms:
+            raise Failed(
+                f"At {level} {hits:,} of {terms:,} terms were hits, {100 * hits / terms:.1f} %: "
+                f"the README asks for {least} % at least."
+            )
+    return f"{100 * hits / terms:.1f} % of {terms:,} terms were hits: {least} % are enough."
 
 
 def check_flat_kernel(evidence: Evidence, check: Check) -> str:
@@ -182,6 +214,7 @@ CHECKS: dict[str, Callable[[Evidence, Check], str]] = {
     "builds": check_builds,
     "same_output": check_same_output,
     "flat_heap": check_flat_heap,
+    "hit_rate": check_hit_rate,
     "flat_kernel": check_flat_kernel,
     "flat_unwatched": check_flat_unwatched,
     "no_memory_errors": check_no_memory_errors,
@@ -264,6 +297,23 @@ def _describe_leak(cost: StackCost, word: str, events: int, level: str) -> str:
         f"Still {amount} bytes a {word} from {name_site(cost.usage)} at {level}: "
         f"{count_of(cost.kept_blocks, 'block')} of {cost.allocated_blocks:,} are never given back."
     )
+
+
+def _is_leak(cost: StackCost, check: Check) -> bool:
+    """Whether more is kept than a store that is full may differ by, where a lab has one."""
+    most_bytes: int = check.parameters.get("tolerance_bytes", 0)
+    most_blocks: int = check.parameters.get("tolerance_blocks", cost.kept_blocks)
+    return cost.kept_bytes > most_bytes or cost.kept_blocks > most_blocks
+
+
+def _check_most_held(costs: Iterable[StackCost], check: Check, level: str) -> None:
+    most = check.parameters.get("most_bytes")
+    for cost in costs:
+        if most is not None and cost.peak_bytes > most:
+            raise Failed(
+                f"At {level} {cost.peak_bytes:,} bytes from {name_site(cost.usage)} were held at "
+                f"one time: the README allows {most:,}."
+            )
 
 
 def _is_piled_up(cost: StackCost, terms: int, share: float) -> bool:

@@ -1,0 +1,17 @@
+/*
+ * pages.h - who asks for which page, and the slow place where pages come from.
+ */
+#ifndef PAGES_H
+#define PAGES_H
+
+#include <stdint.h>
+
+#define PAGE_BYTES 4096
+
+/* Returns the number of the page that visitor `n` asks for. */
+uint64_t requested_page(uint64_t n);
+
+/* Fetches a page, of PAGE_BYTES with the zero at its end, and prints that it did. */
+void fetch_page(uint64_t number, char *text);
+
+#endif
