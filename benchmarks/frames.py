@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import json
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from typing import Any
@@ -17,7 +20,7 @@ from lablib.apps import build_app
 from lablib.chunks import read_heap_map
 from lablib.panels import AddressSpacePanel, HeapMapPanel, SizesPanel
 from lablib.panels.sizes import POINTS_SHOWN
-from lablib.proc import read_address_space, read_resident_pages, sample_sizes
+from lablib.proc import follow_address_space, read_address_space, read_resident_pages, sample_sizes
 from lablib.records import ProcessSizes
 from lablib.steering import SteeredApp
 
@@ -59,8 +62,34 @@ def _measure_all() -> Iterator[Frames]:
             app.ask("allocate", blocks, size_bytes)
             app.ask("free_every", 3)
             heap = f"{blocks:,} blocks of {size_bytes:,} bytes"
-            panel = HeapMapPanel(lambda pid=app.pid: read_heap_map(pid), interval_s=INTERVAL_S)
-            yield _measure(panel, app.pid, "heap", heap)
+            yield _measure(_make_heap_map(app.pid), app.pid, "heap", heap)
+    with _grow("pages") as pid:
+        panel = SizesPanel(_sample_full(pid, INTERVAL_S))
+        yield _measure(panel, pid, "sizes", "it grows")
+    with _grow("pages") as pid:
+        yield _measure(_make_map(pid), pid, "address space", "it grows")
+    with _grow("python") as pid:
+        name = f"Python, {len(read_address_space(pid).vmas)} mappings, it grows"
+        yield _measure(_make_map(pid), pid, "address space", name)
+    with _grow("blocks") as pid:
+        yield _measure(_make_heap_map(pid), pid, "heap", "10,000 blocks, it grows")
+
+
+@contextmanager
+def _grow(kind: str) -> Iterator[int]:
+    """Run `benchmarks.growing`: it must cost another process than this one."""
+    command = [sys.executable, "-m", "benchmarks.growing", kind]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        yield int(process.stdout.readline())
+        process.stdin.close()
+
+
+def _make_heap_map(pid: int) -> HeapMapPanel:
+    return HeapMapPanel(lambda: read_heap_map(pid), interval_s=INTERVAL_S)
 
 
 def show_full_sizes(interval_s: float) -> SteeredApp:
@@ -74,7 +103,7 @@ def show_full_sizes(interval_s: float) -> SteeredApp:
 
 def _make_map(pid: int) -> AddressSpacePanel:
     return AddressSpacePanel(
-        lambda: read_address_space(pid),
+        follow_address_space(pid),
         lambda start, end: read_resident_pages(pid, start, end),
         interval_s=INTERVAL_S,
     )

@@ -174,16 +174,22 @@ def run_memleak(
             _wait_for_end(process)
         else:
             wait_until_held(process.pid)
-        with _attach_memleak(process.pid, folder, options, debug_root) as tool:
+        with attach_memleak(process.pid, folder, options, debug_root) as tool:
             if not is_launched:
                 process.send_signal(RELEASE_SIGNAL)
                 _wait_for_end(process)
-            output, _ = tool.communicate("\n", timeout=MEMLEAK_TIMEOUT_S)
-    except subprocess.TimeoutExpired:
-        raise NoAnswerError(f"not done after {MEMLEAK_TIMEOUT_S} s") from None
+            return report_memleak(tool)
     finally:
         process.kill()
         process.wait()
+
+
+def report_memleak(tool: subprocess.Popen[str]) -> ToolReport:
+    """Have an attached memleak report now, and return what it says; raises `NoAnswerError`."""
+    try:
+        output, _ = tool.communicate("\n", timeout=MEMLEAK_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        raise NoAnswerError(f"not done after {MEMLEAK_TIMEOUT_S} s") from None
     if "outstanding allocations:" not in output:
         raise _explain_end(output.splitlines())
     return ToolReport(
@@ -195,8 +201,8 @@ def run_memleak(
 
 
 @contextlib.contextmanager
-def _attach_memleak(
-    pid: int, folder: Path, options: Sequence[str], debug_root: Path | None
+def attach_memleak(
+    pid: int, folder: Path, options: Sequence[str] = (), debug_root: Path | None = None
 ) -> Iterator[subprocess.Popen[str]]:
     """Start memleak as root; its probes are in when this returns."""
     tool = find_tool(*memleak.COMMAND_NAMES)

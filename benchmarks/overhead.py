@@ -52,7 +52,7 @@ from benchmarks.pages import (
     make_targets_sheet,
     render_sheet,
 )
-from benchmarks.pairs import Pairs, build_pairs
+from benchmarks.pairs import Pairs, build_program
 from benchmarks.root import RootHelper
 from lablib.errors import LabError
 from lablib.tracing import client
@@ -104,7 +104,7 @@ def judge_figures(figures: Figures) -> tuple[Target, ...]:
 def run_benchmark(announce: Announce) -> Figures:
     """Measure everything, in under three minutes; raises `LabError` where it can't be."""
     with (
-        Pairs(build_pairs()) as app,
+        Pairs(build_program("pairs")) as app,
         RootHelper() as helper,
         _own_service(announce) as service_start_s,
     ):

@@ -27,13 +27,14 @@ class Batch:
     wall_ns: float
 
 
-def build_pairs() -> Path:
-    """Compile pairs.c as the leaky apps are compiled, if it has changed, and return the program.
+def build_program(name: str) -> Path:
+    """Compile NAME.c as the leaky apps are compiled, if it has changed, and return the program.
 
     Raises `ToolMissingError` without a compiler and `AppError` when the build fails.
     """
     from_apps = os.path.relpath(BENCHMARKS_DIR, APPS_DIR)  # make takes no spaces in VPATH
-    command = ["make", "-s", "-C", str(APPS_DIR), f"VPATH={from_apps}", "CC=gcc -I.", "build/pairs"]
+    command = ["make", "-s", "-C", str(APPS_DIR), f"VPATH={from_apps}", "CC=gcc -I."]
+    command.append(f"build/{name}")
     try:
         made = subprocess.run(command, capture_output=True, text=True, check=False)
     except FileNotFoundError:
@@ -42,8 +43,8 @@ def build_pairs() -> Path:
             "run: sudo apt-get install gcc libc6-dev make",
         ) from None
     if made.returncode != 0:
-        raise AppError(f"building pairs.c failed: {made.stderr.strip()[-200:]}")
-    return BUILD_DIR / "pairs"
+        raise AppError(f"building {name}.c failed: {made.stderr.strip()[-200:]}")
+    return BUILD_DIR / name
 
 
 class Pairs(AbstractContextManager["Pairs"]):

@@ -7,10 +7,11 @@ import fcntl
 import json
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -74,32 +75,26 @@ def build_app(name: str, stripped: bool = False) -> AppFiles:
     without a compiler.
     """
     source = find_source(name)
-    truth = read_truth(name)
     executable = BUILD_DIR / ("stripped" if stripped else "") / name
-    run_make(source, executable, truth)
-    return AppFiles(name, executable, source, truth)
+    app = AppFiles(name, executable, source, read_truth(name))
+    run_make(app)
+    return app
 
 
-def find_plugin(executable: Path, truth: Mapping[str, Any]) -> Path | None:
-    """Return the shared library that a program loads from beside itself, None for the others."""
-    return executable.with_name(f"{executable.name}.so") if truth.get("has_plugin") else None
-
-
-def run_make(source: Path, executable: Path, truth: Mapping[str, Any], *settings: str) -> None:
+def run_make(app: AppFiles, *settings: str) -> None:
     """Have make bring a program up to date; `settings` are variables of the Makefile.
 
     Raises `ToolMissingError` without a compiler for that source, `AppError` for a failed build.
     """
-    compiler = "g++" if source.suffix == ".cpp" else "gcc"
+    compiler = "g++" if app.source.suffix == ".cpp" else "gcc"
     for tool in ("make", compiler):
         if shutil.which(tool) is None:
             raise ToolMissingError(
                 f"building the leaky apps needs {tool}",
                 f"run: sudo apt-get install {compiler} libc6-dev make",
             )
-    plugin = find_plugin(executable, truth)
-    targets = [path.relative_to(APPS_DIR) for path in (executable, plugin) if path]
-    with _build_lock(executable.name):
+    targets = [path.relative_to(APPS_DIR) for path in (app.executable, app.plugin) if path]
+    with _build_lock(app.name):
         made = subprocess.run(
             ["make", "-s", "-C", APPS_DIR, *settings, *targets],
             capture_output=True,
@@ -108,7 +103,7 @@ def run_make(source: Path, executable: Path, truth: Mapping[str, Any], *settings
         )
     if made.returncode != 0:
         said = next((line for line in made.stderr.splitlines() if "error" in line.lower()), "")
-        raise AppError(f"building {executable.name} failed: {said or made.stderr.strip()[-200:]}")
+        raise AppError(f"building {app.name} failed: {said or made.stderr.strip()[-200:]}")
 
 
 def _find_sources() -> dict[str, Path]:
@@ -140,6 +135,8 @@ class LocalApp(AbstractContextManager["LocalApp"]):
     """
 
     runtime = "local"
+    run_words: tuple[str, ...]
+    """The command that starts it by hand, without its limits."""
 
     def __init__(self, app: AppFiles, rate: float, terms: int = 0, stays: bool = False) -> None:
         """Start the app held before its first term; raises `AppError` if it does not come up.
@@ -147,10 +144,12 @@ class LocalApp(AbstractContextManager["LocalApp"]):
         `stays` keeps it alive after its last term, so that what it holds then can be counted.
         """
         self.app = app
-        options = ["--rate", str(rate), "--terms", str(terms), "--wait"]
+        options = ["--rate", f"{rate:g}", "--terms", str(terms), "--wait"]
+        options += ["--stay"] if stays else []
+        self.run_words = (str(app.executable), *options)
         self._output: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115  closed by close()
         self._process = subprocess.Popen(
-            limit_app(app.executable, *options, *(["--stay"] if stays else [])),
+            limit_app(app.executable, *options),
             stdin=subprocess.DEVNULL,
             stdout=self._output,
             stderr=subprocess.STDOUT,
@@ -169,6 +168,10 @@ class LocalApp(AbstractContextManager["LocalApp"]):
     def release(self) -> None:
         """Let the app begin."""
         self._process.send_signal(RELEASE_SIGNAL)
+
+    def pause(self) -> None:
+        """Stop the app where it is: it stays as it is."""
+        self._process.send_signal(signal.SIGSTOP)
 
     def wait(self, timeout_s: float) -> int:
         """Return the exit code once the app ends by itself; `subprocess.TimeoutExpired` if not."""

@@ -27,12 +27,13 @@ import contextlib
 import os
 import struct
 import time
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lablib.errors import ProcessError
-from lablib.records import Chunk, HeapMap
+from lablib.records import CHUNK_STATES, HeapMap
 
 _PREV_INUSE = 1
 _FLAGS = 7
@@ -155,14 +156,15 @@ def _read_once(pid: int, memory: _Memory) -> HeapMap:
     heap = _walk(memory, start, end)
     arena = _find_main_arena(memory, heap, data)
     cached = _find_cached(memory, heap, arena)
-    states = ["used"] * len(heap.addresses)
+    used, waiting, free, top = range(len(CHUNK_STATES))
+    states = bytearray([used]) * len(heap.addresses)
     for index in heap.free:
-        states[index] = "free"
+        states[index] = free
     for index in cached or ():
-        states[index] = "cached"
-    states[-1] = "top"
-    chunks = tuple(map(Chunk, heap.addresses, heap.sizes, states))
-    return HeapMap(start, end, chunks, knows_cached=cached is not None)
+        states[index] = waiting
+    states[-1] = top
+    sizes = array("Q", heap.sizes).tobytes()
+    return HeapMap(start, end, sizes, bytes(states), knows_cached=cached is not None)
 
 
 def _read_mappings(pid: int) -> list[_Mapping]:

@@ -13,7 +13,9 @@ from lablib.containers import remove_leftovers
 from lablib.engine import find_engine, stop_own_engine
 from lablib.errors import DockerError, LabError, TracerError
 from lablib.steering import list_segments
+from lablib.sysv import list_system_v_segments, remove_system_v_segment
 from lablib.tracing import client
+from lablib.tracing.control import remove_groups
 
 STOP_TIMEOUT_S = 10.0
 
@@ -21,12 +23,16 @@ STOP_TIMEOUT_S = 10.0
 def clean_up() -> list[str]:
     """Stop and remove this user's apps and their shared memory, containers, images, engine, tracer.
 
-    Returns a line for each thing removed. An engine that is not the lab's own runs on. Every step
-    is taken even if another fails; the first failure is raised at the end.
+    Also the cgroups and the swap of experiments that were killed. Returns a line for each thing
+    removed. An engine that is not the lab's own runs on. Every step is taken even if another fails;
+    the first failure is raised at the end.
     """
     removed: list[str] = []
     failures: list[LabError] = []
-    steps = (_end_apps, _remove_segments, _remove_from_engine, _stop_service, _stop_engine)
+    steps = (
+        *(_end_apps, _remove_segments, _remove_from_engine),
+        *(_stop_service, remove_groups, _stop_engine),
+    )
     for step in steps:
         try:
             removed += step()
@@ -69,7 +75,11 @@ def _remove_segments() -> list[str]:
     segments = list_segments()
     for segment in segments:
         segment.unlink(missing_ok=True)
-    return [f"shared memory {segment}" for segment in segments]
+    ids = [segment for segment in list_system_v_segments() if remove_system_v_segment(segment)]
+    return [
+        *(f"shared memory {segment}" for segment in segments),
+        *(f"shared memory segment {segment} (System V)" for segment in ids),
+    ]
 
 
 def _stop_service() -> list[str]:

@@ -22,6 +22,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 @click.option("--interval", type=click.FloatRange(0.05, 10), default=0.5, show_default=True)
 @click.option("--window", is_flag=True, help="Ask what single actions leave behind: Enter opens.")
 @click.option("--follow-forks", is_flag=True, help="Trace the processes that it makes, too.")
+@click.option("--no-scan", is_flag=True, help="Don't stop it now and then to see what is lost.")
 @click.option("--sample", type=click.IntRange(1, 1 << 20), help="Only one block in so many bytes.")
 @click.option("--max-blocks", type=click.IntRange(1, 1 << 26), help="Room for live blocks.")
 @click.option("--max-stacks", type=click.IntRange(1, 1 << 20), help="Room for call stacks.")
@@ -48,6 +49,7 @@ def trace(
     interval: float,
     window: bool,
     follow_forks: bool,
+    no_scan: bool,
     sample: int | None,
     max_blocks: int | None,
     max_stacks: int | None,
@@ -82,7 +84,7 @@ def trace(
     ask_for_root("the tracer service")
     start_service()
     options = TraceOptions(sample or 0, follow_forks, max_blocks, max_stacks, not window)
-    watch = Watch(seconds, interval, debug_dirs, options)
+    watch = Watch(seconds, interval, debug_dirs, options, scans=not no_scan)
     console = make_console(as_json)
     if pid is None:
         watched = watch_command(command, watch, console)

@@ -7,17 +7,18 @@ import os
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import docker
 from docker.models.containers import Container
 
-from lablib.apps import find_plugin
 from lablib.engine import DOCKER_FAILURES, Engine, tell, translate_errors
 from lablib.errors import AppError, DockerError
-from lablib.records import AppFiles
+from lablib.records import AppFiles, ContainerEnd
 from lablib.release import LIFETIME_S, MEMORY_CAP_BYTES, wait_until_held
 
 LABEL = "memory-leak-lab"
@@ -28,7 +29,7 @@ def build_image(engine: Engine, app: AppFiles, tag: str) -> str:
     """Build an image FROM scratch out of an app, and return its name.
 
     In it are the program at /app, its source at /app.c, the loader and libraries that it needs,
-    and a busybox under the names of its commands. Nothing is pulled. Raises `DockerError`.
+    a /tmp, and a busybox under the names of its commands. Nothing is pulled. Raises `DockerError`.
     """
     busybox = shutil.which("busybox")
     if busybox is None:
@@ -38,9 +39,9 @@ def build_image(engine: Engine, app: AppFiles, tag: str) -> str:
         _add_text(archive, "Dockerfile", 'FROM scratch\nCOPY root/ /\nENTRYPOINT ["/app"]\n')
         _add_file(archive, app.executable, "root/app", 0o755)
         _add_file(archive, app.source, "root/app.c", 0o644)
-        plugin = find_plugin(app.executable, app.truth)
-        if plugin is not None:
-            _add_file(archive, plugin, "root/app.so", 0o755)
+        if app.plugin is not None:
+            _add_file(archive, app.plugin, "root/app.so", 0o755)
+        _add_scratch_folder(archive)
         programs = (app.executable, Path(busybox))
         for library in sorted({path for program in programs for path in _list_libraries(program)}):
             _add_file(archive, Path(library), f"root{library}", 0o755)
@@ -63,15 +64,26 @@ def build_image(engine: Engine, app: AppFiles, tag: str) -> str:
 class ContainerApp(AbstractContextManager["ContainerApp"]):
     """An app that runs in a container; a context manager that removes it.
 
-    It runs as the calling user, without capabilities or network, and its memory cap includes swap.
+    It runs as the calling user, without capabilities or network. Its memory cap includes swap, but
+    where it is given another cap alone, as `docker run -m` does.
     """
 
     runtime = "docker"
+    run_words: tuple[str, ...]
+    """The command that starts such a container by hand."""
 
     def __init__(
-        self, engine: Engine, app: AppFiles, image: str, rate: float, name: str = "app"
+        self,
+        engine: Engine,
+        app: AppFiles,
+        image: str,
+        rate: float,
+        name: str = "app",
+        memory_bytes: int | None = None,
     ) -> None:
         """Start the app held before its first term.
+
+        With `memory_bytes` that is its memory, and how much swap comes on top is Docker's choice.
 
         Raises `DockerError`, also when a container called `name` exists that is not the lab's.
         """
@@ -80,20 +92,11 @@ class ContainerApp(AbstractContextManager["ContainerApp"]):
         self._engine = engine
         remove_container(engine, name)
         self._container: Container | None = None
+        words = ["--rate", f"{rate:g}", "--wait", "--lifetime", str(LIFETIME_S)]
+        options = _limit_container(name, memory_bytes)
+        self.run_words = _word_run(image, options, words)
         try:
-            self._container = engine.client.containers.create(
-                image,
-                command=["--rate", str(rate), "--wait", "--lifetime", str(LIFETIME_S)],
-                name=name,
-                user=f"{os.getuid()}:{os.getgid()}",
-                labels={LABEL: _owner()},
-                network_mode="none",
-                mem_limit=MEMORY_CAP_BYTES,
-                memswap_limit=MEMORY_CAP_BYTES,
-                pids_limit=64,
-                cap_drop=["ALL"],
-                security_opt=["no-new-privileges"],
-            )
+            self._container = engine.client.containers.create(image, words, **options)
             self._container.start()
             self._container.reload()
             self.pid = int(self._container.attrs["State"]["Pid"])
@@ -114,10 +117,34 @@ class ContainerApp(AbstractContextManager["ContainerApp"]):
         with translate_errors(f"docker kill {self.name}"):
             self._running().kill(signal="SIGUSR1")
 
+    def pause(self) -> None:
+        """Stop the app where it is, as `docker kill --signal STOP` does: it stays as it is."""
+        with translate_errors(f"docker kill {self.name}"):
+            self._running().kill(signal="SIGSTOP")
+
     def read_logs(self) -> str:
         """Return what the app has printed so far, as `docker logs` does."""
         with translate_errors(f"docker logs {self.name}"):
             return bytes(self._running().logs()).decode(errors="replace")
+
+    def wait(self, timeout_s: float) -> ContainerEnd:
+        """Return how the app has ended, as soon as it has; `DockerError` if it takes longer."""
+        began_s = time.monotonic()
+        with translate_errors(f"docker wait {self.name}"):
+            container = self._running()
+            exit_code = int(container.wait(timeout=timeout_s)["StatusCode"])
+            seconds = time.monotonic() - began_s
+            container.reload()
+            state, limits = container.attrs["State"], container.attrs["HostConfig"]
+        return ContainerEnd(
+            source="live",
+            memory_bytes=int(limits["Memory"]),
+            memory_and_swap_bytes=int(limits["MemorySwap"]),
+            exit_code=exit_code,
+            is_oom_killed=bool(state["OOMKilled"]),
+            seconds=seconds,
+            last_line=(self.read_logs().splitlines() or [""])[-1],
+        )
 
     def read_source(self) -> str:
         """Return /app.c as `docker exec NAME cat /app.c` does."""
@@ -138,6 +165,48 @@ class ContainerApp(AbstractContextManager["ContainerApp"]):
         if self._container is None:
             raise DockerError(f"the container {self.name} has been removed")
         return self._container
+
+
+_FLAGS = {
+    "name": "--name",
+    "user": "--user",
+    "labels": "--label",
+    "network_mode": "--network",
+    "mem_limit": "--memory",
+    "memswap_limit": "--memory-swap",
+    "pids_limit": "--pids-limit",
+    "cap_drop": "--cap-drop",
+    "security_opt": "--security-opt",
+}
+"""How `docker run` calls the options of `docker.containers.create`."""
+
+
+def _limit_container(name: str, memory_bytes: int | None) -> dict[str, Any]:
+    """Return the options of a container: who it is, and all that it may not do."""
+    return {
+        "name": name,
+        "user": f"{os.getuid()}:{os.getgid()}",
+        "labels": {LABEL: _owner()},
+        "network_mode": "none",
+        "mem_limit": memory_bytes or MEMORY_CAP_BYTES,
+        "memswap_limit": None if memory_bytes else MEMORY_CAP_BYTES,
+        "pids_limit": 64,
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges"],
+    }
+
+
+def _word_run(image: str, options: dict[str, Any], words: Sequence[str]) -> tuple[str, ...]:
+    """Return the words of the `docker run` that makes the same container."""
+    flags = []
+    for option, value in options.items():
+        if value is None:
+            continue
+        if isinstance(value, dict):
+            value = [f"{key}={each}" for key, each in value.items()]
+        for each in value if isinstance(value, list) else [value]:
+            flags.append(f"{_FLAGS[option]}={each}")
+    return ("docker", "run", "--detach", *flags, image, *words)
 
 
 def copy_from_image(engine: Engine, image: str, path: str, folder: Path) -> Path:
@@ -228,6 +297,13 @@ def _list_libraries(executable: Path) -> Iterator[str]:
 def _list_busybox_commands(busybox: str) -> list[str]:
     listed = subprocess.run([busybox, "--list"], capture_output=True, text=True, check=True)
     return [name for name in listed.stdout.split() if name != "busybox"]
+
+
+def _add_scratch_folder(archive: tarfile.TarFile) -> None:
+    """Add a /tmp that any user may write to, on the disk like the rest of the container."""
+    folder = tarfile.TarInfo("root/tmp")
+    folder.type, folder.mode = tarfile.DIRTYPE, 0o1777
+    archive.addfile(folder)
 
 
 def _add_text(archive: tarfile.TarFile, name: str, text: str) -> None:

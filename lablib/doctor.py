@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
-from pathlib import Path
 
 from rich.console import RenderableType
 from rich.table import Table
@@ -18,7 +17,6 @@ from rich.text import Text
 from lablib.apps import APPS_DIR, LocalApp, build_app
 from lablib.engine import Engine, find_engine, stop_own_engine
 from lablib.errors import LabError
-from lablib.privilege import root_prefix
 from lablib.records import Capability
 from lablib.steering import SteeredApp
 from lablib.study import Runtime, start_app
@@ -27,12 +25,16 @@ from lablib.system import sample_vmstat
 from lablib.tracing import client
 from lablib.tracing.client import Tracer, run_memleak
 from lablib.tracing.control import start_service
+from lablib.tracing.groups import SWAP_SOURCES, CappedGroup
 from lablib.tracing.memory import MemoryTracer
+from lablib.tracing.pressure import PressureTracer
 
 CONTROL = "alloc_free"
 CONTROL_TERMS = 1000
 CONTROL_PAGES = 1000
-SWAP_BYTES = 16 << 20
+CAP_BYTES, SWAP_BYTES = 32 << 20, 16 << 20
+EATER_MIB_PER_S = 200
+AWAIT_TIMEOUT_S = 20.0
 
 Trial = Callable[[], str]
 """Tries a capability; returns what was seen, or raises `LabError` with the fix."""
@@ -227,57 +229,43 @@ def _find_engine(after: ExitStack) -> Engine:
 
 
 def try_cgroup() -> str:
-    """Read the memory cgroup that this process is in."""
-    for line in Path("/proc/self/cgroup").read_text().splitlines():
-        _, controllers, path = line.split(":", 2)
-        if controllers == "":
-            current = Path(f"/sys/fs/cgroup{path}/memory.current")
-        elif "memory" in controllers.split(","):
-            current = Path(f"/sys/fs/cgroup/memory{path}/memory.usage_in_bytes")
-        else:
-            continue
-        if not current.exists():  # a container sees its own cgroup as the root
-            current = Path(f"/sys/fs/cgroup/{'memory/' if controllers else ''}{current.name}")
-        if current.exists():
-            version = "v1" if controllers else "v2"
-            return f"{version}: {int(current.read_text()) >> 20:,} MiB charged to {path}"
-    raise LabError(
-        "this machine shows no memory cgroup",
-        "boot a kernel with the memory controller enabled (cgroup_enable=memory)",
-    )
+    """Cap a program and have it take more: it must be killed, and the kernel tell its number."""
+    with (
+        CappedGroup(CAP_BYTES) as group,
+        SteeredApp(build_app("eater")) as app,
+        PressureTracer(group) as tracer,
+    ):
+        group.take(app.pid)
+        app.ask("grow", EATER_MIB_PER_S)
+        if not _await(lambda: not app.is_running):
+            raise LabError(f"a program outgrew its cap of {CAP_BYTES >> 20} MiB and was not killed")
+        memory, trace = group.read(), tracer.stop()
+    victims = [kill.pid for kill in trace.oom_kills]
+    if memory.oom_kills != 1 or (victims != [app.pid] and "oom_kills" not in trace.unavailable):
+        raise LabError(
+            f"process {app.pid} outgrew its cap; the kernel counted {memory.oom_kills} OOM kills, "
+            f"and told of {victims}",
+            "please report this with your kernel's version (uname -r)",
+        )
+    return f"v{memory.version}: capped a program at {CAP_BYTES >> 20} MiB, and saw it OOM-killed"
 
 
 def try_swap() -> str:
-    """Make a small swap file, use it and remove it; needs root."""
-    prefix = root_prefix("making swap")
-    folder = Path(__file__).resolve().parents[1] / ".lab"
-    file = folder / f"swap-{os.getpid()}"
-    script = """
-        PATH="$PATH:/usr/sbin:/sbin"
-        trap 'swapoff "$1" 2>/dev/null; rm -f "$1"' EXIT
-        umask 077 && dd if=/dev/zero of="$1" bs=1M count="$2" 2>/dev/null &&
-        mkswap "$1" >/dev/null && swapon "$1" && grep -q "swap-$3[[:space:]]" /proc/swaps
-    """
-    started_s = time.monotonic()
-    done = subprocess.run(
-        [
-            *prefix,
-            "/bin/sh",
-            "-c",
-            script,
-            "sh",
-            str(file),
-            str(SWAP_BYTES >> 20),
-            str(os.getpid()),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        said = done.stderr.strip().splitlines()
-        raise LabError(
-            f"a swap file could not be used: {said[-1] if said else 'refused'}",
-            "not needed for the case study; in a container swap is the host's to give",
-        )
-    return f"made {SWAP_BYTES >> 20} MiB and removed it, in {time.monotonic() - started_s:.1f} s"
+    """Give a capped program a little swap: what is over its cap must go there."""
+    with (
+        CappedGroup(CAP_BYTES, swap_bytes=SWAP_BYTES) as group,
+        SteeredApp(build_app("eater")) as app,
+    ):
+        group.take(app.pid)
+        app.ask("grow", EATER_MIB_PER_S)
+        if not _await(lambda: (group.read().swap_bytes or 0) >= SWAP_BYTES // 4):
+            raise LabError(f"a program outgrew its cap, and nothing went to {group.swap_source}")
+    where = SWAP_SOURCES[group.swap_source]
+    return f"a capped program's pages went to {SWAP_BYTES >> 20} MiB of swap, {where}; removed it"
+
+
+def _await(condition: Callable[[], bool]) -> bool:
+    deadline_s = time.monotonic() + AWAIT_TIMEOUT_S
+    while not condition() and time.monotonic() < deadline_s:
+        time.sleep(0.01)
+    return condition()

@@ -17,15 +17,21 @@ from typing import Any
 
 from lablib.records import (
     AddressSpace,
+    CappedRun,
+    CgroupMemory,
     Comparison,
+    ContainerEnd,
     Frame,
     HeapMap,
     HeapSnapshot,
     HeapTrace,
     MemleakReport,
+    MemoryPressure,
     MemoryTrace,
+    PressureTrace,
     ProcessSizes,
     ResidentPages,
+    SymbolCures,
     Vma,
     VmstatSample,
 )
@@ -33,8 +39,10 @@ from lablib.records import (
 RECORDS: dict[str, type] = {
     kind.__name__: kind
     for kind in (
-        *(HeapTrace, HeapSnapshot, MemoryTrace, MemleakReport, Comparison),
+        *(HeapTrace, HeapSnapshot, MemoryTrace, MemleakReport, SymbolCures, Comparison),
         *(ProcessSizes, AddressSpace, ResidentPages, HeapMap, VmstatSample),
+        *(CgroupMemory, MemoryPressure, PressureTrace),
+        *(CappedRun, ContainerEnd),
     )
 }
 """What can be told apart in a file, by name; their fields hold other records by their types."""

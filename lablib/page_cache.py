@@ -80,12 +80,14 @@ class CachedFile(AbstractContextManager["CachedFile"]):
                 f"the file in {self.folder} can't grow ({error.strerror})", "free some space there"
             ) from None
 
-    def read(self) -> int:
-        """Read it from its first byte to its last, keep nothing, and return how many it were."""
+    def read(self, size_bytes: int = LARGEST_BYTES) -> int:
+        """Read so many bytes from its start on, or all; keep none, and return how many it were."""
         self._file.seek(0)
-        buffer = bytearray(MIB)
+        buffer = memoryview(bytearray(MIB))
         count = 0
-        while got := self._file.readinto(buffer):
+        while count < size_bytes and (
+            got := self._file.readinto(buffer[: min(MIB, size_bytes - count)])
+        ):
             count += got
         return count
 

@@ -23,7 +23,7 @@ _SEGMENT_PREFIX = f"memory-leak-lab-{os.getuid()}-"
 
 
 def list_segments() -> list[Path]:
-    """Return this user's shared memory segments that the app `sharing` made, as files, sorted."""
+    """Return this user's shared memory segments that the lab's apps made, as files, sorted."""
     return sorted(_SHARED_MEMORY.glob(f"{_SEGMENT_PREFIX}*"))
 
 
@@ -102,6 +102,12 @@ class SteeredApp(AbstractContextManager["SteeredApp"]):
     def is_running(self) -> bool:
         """Whether the app lives and can be asked."""
         return not self._is_closed and self._process.poll() is None
+
+    @property
+    def ended_by(self) -> str:
+        """The name of the signal that has killed the app, "" while it runs or if none has."""
+        code = self._process.poll()
+        return signal.Signals(-code).name if code is not None and code < 0 else ""
 
     def ask(self, command: str, *values: int | str) -> dict[str, int]:
         """Have the app do a command, and return its answer: numbers (addresses too) by name.

@@ -7,21 +7,36 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from lablib.analysis import judge_trace
-from lablib.apps import LocalApp, build_app
+from lablib.apps import DEBUG_DIR, LocalApp, build_app
 from lablib.containers import ContainerApp, build_image, copy_from_image
 from lablib.engine import Engine, find_engine
 from lablib.errors import DockerError, LabError
-from lablib.records import HeapSnapshot, HeapTrace, ProcessVerdict, VmstatSample
+from lablib.records import (
+    AppFiles,
+    ContainerEnd,
+    HeapSnapshot,
+    HeapTrace,
+    MemleakReport,
+    ProcessVerdict,
+    SymbolCures,
+    VmstatSample,
+)
+from lablib.scanning import sample_and_scan
 from lablib.symbols import ProcessSymbols
 from lablib.system import sample_vmstat
-from lablib.tracing.client import Tracer
+from lablib.tracing.client import Tracer, run_memleak
+from lablib.tracing.control import start_service
+
+OUTGROW_TIMEOUT_S = 30.0
 
 RunningApp = LocalApp | ContainerApp
 
@@ -76,13 +91,34 @@ def start_app(
     In Docker the container is called `name`. Raises `LabError`.
     """
     app = build_app(app_name, stripped=stripped)
+    with start_built(runtime, app, rate, name, "stripped" if stripped else "latest") as running:
+        yield running
+
+
+@contextmanager
+def start_built(
+    runtime: Runtime, app: AppFiles, rate: float = 1.0, name: str = "app", tag: str = "latest"
+) -> Iterator[RunningApp]:
+    """Start an app that is built already, as `start_app` does; its image gets the `tag`."""
     if runtime.engine is None:
         with LocalApp(app, rate) as local:
             yield local
         return
-    image = build_image(runtime.engine, app, f"{app_name}:{'stripped' if stripped else 'latest'}")
+    image = build_image(runtime.engine, app, f"{app.name}:{tag}")
     with ContainerApp(runtime.engine, app, image, rate, name) as container:
         yield container
+
+
+def outgrow_container(app_name: str, rate: float, memory_mib: int, name: str) -> ContainerEnd:
+    """Run an app in a container with `docker run -m`, until it has outgrown that; return its end.
+
+    Raises `DockerError` where there is no Docker, or it has not ended in time.
+    """
+    engine, app = find_engine(), build_app(app_name)
+    image = build_image(engine, app, f"{app_name}:latest")
+    with ContainerApp(engine, app, image, rate, name, memory_mib << 20) as container:
+        container.release()
+        return container.wait(OUTGROW_TIMEOUT_S)
 
 
 def copy_unstripped(runtime: Runtime, stripped: RunningApp, folder: Path) -> Path:
@@ -102,6 +138,38 @@ def copy_unstripped(runtime: Runtime, stripped: RunningApp, folder: Path) -> Pat
     return folder
 
 
+def ask_memleak(app: RunningApp, seconds: int = 2) -> MemleakReport:
+    """Return what bcc's memleak says of an app after `seconds`; starts the tracer service."""
+    start_service()
+    return run_memleak(app.pid, seconds)
+
+
+def read_symbol_cures(runtime: Runtime, stripped: RunningApp, seconds: int = 2) -> SymbolCures:
+    """Return what is seen of a stripped app without symbols, and with them from two places.
+
+    All look at the same process at the same time, for `seconds`. memleak is given the unstripped
+    program (out of its image, in Docker), and the debug file by build-id, which ours gets too.
+    """
+    start_service()
+    with (
+        tempfile.TemporaryDirectory(prefix="memory-leak-lab-") as folder,
+        ThreadPoolExecutor(4) as pool,
+    ):
+        symfs = copy_unstripped(runtime, stripped, Path(folder))
+        ours = pool.submit(_trace_stripped, stripped.pid, seconds)
+        bare = pool.submit(run_memleak, stripped.pid, seconds)
+        copied = pool.submit(run_memleak, stripped.pid, seconds, symfs=symfs)
+        by_id = pool.submit(run_memleak, stripped.pid, seconds, debug_root=DEBUG_DIR)
+        return SymbolCures(bare.result(), copied.result(), by_id.result(), ours.result())
+
+
+def _trace_stripped(pid: int, seconds: float) -> HeapTrace:
+    with closing(ProcessSymbols(pid, (DEBUG_DIR,))) as symbols, Tracer(pid, symbols) as tracer:
+        for _ in tracer.sample(seconds, 0.3):
+            pass
+        return tracer.trace
+
+
 def observe(
     app: RunningApp,
     seconds: float,
@@ -110,6 +178,8 @@ def observe(
     on_snapshot: Callable[[HeapSnapshot], None] = lambda snapshot: None,
 ) -> Observation:
     """Release an app and watch it for `seconds`: its heap by the tracer, the machine by vmstat.
+
+    What still points at its blocks is looked at on the way (see `sample_and_scan`).
 
     `on_snapshot` is called every `interval_s`. The app runs on afterwards. Raises `LabError`.
     """
@@ -120,7 +190,7 @@ def observe(
         tracer.snapshot()  # the first one costs memory; vmstat shall not see that as the app's
         with _VmstatThread(app.pid) as vmstat:
             app.release()
-            for snapshot in tracer.sample(seconds, interval_s):
+            for snapshot in sample_and_scan(tracer, seconds, interval_s):
                 on_snapshot(snapshot)
         samples = tuple(sample for sample in vmstat.samples if sample.elapsed_s < seconds)
         return Observation(tracer.trace, judge_trace(tracer.trace), samples)

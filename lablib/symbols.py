@@ -76,6 +76,11 @@ class ProcessSymbols:
                 os.close(descriptor)
         self._fd_by_file.clear()
 
+    def preload(self) -> None:
+        """Read the symbols of the mapped files now, so that the first stacks take no longer."""
+        for mapping in self._mappings:
+            self._resolve(mapping, mapping.file_offset)
+
     def resolve_stack(
         self, addresses: Sequence[int], certain: int | None = None
     ) -> tuple[tuple[Frame, ...], bool]:

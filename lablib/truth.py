@@ -14,7 +14,7 @@ the top of its source: "BUFFER_BYTES / BAD_EVERY". So it is exact for every sett
     names            for each name in the source those that a variant may have in its place
     leaks            function, file, line (all of the call that allocates), bytes_per_term,
                      blocks_per_term, and `what`: heap, mapping, thread_stack, open_files or
-                     shared_memory
+                     shared_memory; `defect` is the function to mend, where it is another one
 """
 
 from __future__ import annotations
@@ -55,10 +55,10 @@ def _resolve_leak(
     leak: Mapping[str, Any], values: Mapping[str, int], names: Mapping[str, str]
 ) -> dict[str, Any]:
     file = Path(leak["file"])
+    functions = {role: leak[role] for role in ("function", "defect") if role in leak}
     return {
-        "what": "heap",
         **leak,
-        "function": names.get(leak["function"], leak["function"]),
+        **{role: names.get(function, function) for role, function in functions.items()},
         "file": f"{names.get(file.stem, file.stem)}{file.suffix}",
         "bytes_per_term": _compute(leak["bytes_per_term"], values),
         "blocks_per_term": _compute(leak["blocks_per_term"], values),

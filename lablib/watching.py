@@ -22,6 +22,7 @@ from lablib.analysis import judge_trace
 from lablib.live import watch_live
 from lablib.records import HeapSnapshot, HeapTrace, ProcessVerdict, TraceOptions
 from lablib.report import describe_trace, render_trace
+from lablib.scanning import refuse_scans, sample_and_scan
 from lablib.startup import HeldProgram
 from lablib.symbols import ProcessSymbols
 from lablib.tracing.client import Tracer
@@ -37,6 +38,8 @@ class Watch:
     interval_s: float = 0.5
     debug_dirs: tuple[Path, ...] = ()
     options: TraceOptions = field(default_factory=TraceOptions)
+    scans: bool = True
+    """Whether to look, now and then, which blocks nothing points at any more."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,7 @@ def watch_windows(pid: int, watch: Watch, console: Console, lines: TextIO) -> Wa
         closing(ProcessSymbols(pid, watch.debug_dirs)) as symbols,
         Tracer(pid, symbols, watch.options) as tracer,
     ):
+        refuse_scans(tracer, "what points at a block is not looked at where windows are opened")
         windows: list[HeapSnapshot] = []
         is_open = False
         say("Press Enter to open a window, let the program do one action, and press Enter again.")
@@ -166,7 +170,8 @@ def render_watched(watched: Watched, verdicts: Sequence[ProcessVerdict]) -> Rend
 def _sample(tracer: Tracer, watch: Watch, console: Console, hint: str) -> None:
     stopped: list[bool] = []
     with watch_live(console, hint) as show, _first_ctrl_c(stopped):
-        for _ in tracer.sample(watch.seconds, watch.interval_s, lambda: bool(stopped)):
+        sample = sample_and_scan if watch.scans else Tracer.sample
+        for _ in sample(tracer, watch.seconds, watch.interval_s, lambda: bool(stopped)):
             show(tracer.trace)
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import shlex
+import textwrap
+from collections.abc import Sequence
 
 
 def count_of(number: int, noun: str) -> str:
@@ -17,6 +20,14 @@ def make_printable(text: str) -> str:
     Names come out of a stranger's files: nothing in them may steer the terminal.
     """
     return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
+
+
+def wrap_command(words: Sequence[str], columns: int = 88) -> str:
+    """Return a command as a shell takes it, in lines that end in a backslash but for the last."""
+    lines = textwrap.wrap(
+        shlex.join(words), columns, break_long_words=False, break_on_hyphens=False
+    )
+    return " \\\n    ".join(lines)
 
 
 def amount_of(number: float, unit: str) -> str:

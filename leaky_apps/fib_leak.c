@@ -46,6 +46,7 @@ int main(int argc, char **argv)
 	struct leaky_options options = leaky_start(argc, argv);
 	pthread_t thread;
 
+	leaky_limit_memory();
 	leaky_wait_for_release(&options);
 	do {
 		if ((errno = pthread_create(&thread, NULL, child, &options)))

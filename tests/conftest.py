@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 TESTS = Path(__file__).parent
-# The others have a recording to fall back to.
-NOTEBOOKS_WITH_TRACER_ONLY = {"09_fibonacci_case"}
 JUPYTER_FOLDERS = (
     "JUPYTER_CONFIG_DIR",
     "JUPYTER_DATA_DIR",
@@ -94,10 +92,24 @@ def require_tracer() -> None:
         give_up("ebpf", reason, could_have_run=takes_bpf_programs())
 
 
-def require_for_notebook(name: str) -> None:
-    """Skip or fail where a notebook, named without its suffix, can't run."""
-    if name in NOTEBOOKS_WITH_TRACER_ONLY:
-        require_tracer()
+@functools.cache
+def try_capped_groups() -> Capability:
+    """Whether a program can be given a limit and swap here, found by the doctor's own trials."""
+
+    def trial() -> str:
+        start_service()
+        return f"{doctor.try_cgroup()}; {doctor.try_swap()}"
+
+    return doctor.attempt("cgroup", trial)
+
+
+@pytest.fixture
+def capped_groups(tracer_service: None) -> None:
+    """Memory cgroups that can be made, as not every container has them."""
+    capability = try_capped_groups()
+    if not capability.works:
+        reason = f"no capped groups here: {capability.reason}; {capability.fix}"
+        give_up("cgroup", reason, could_have_run=False)
 
 
 @pytest.fixture

@@ -8,12 +8,24 @@ from lablib.records import (
     PRESENT,
     SWAPPED,
     AddressSpace,
+    CappedRun,
+    CgroupMemory,
     Chunk,
+    GroupEnd,
+    GroupSample,
+    GroupStep,
     HeapMap,
+    Member,
+    MemoryPressure,
+    OomKill,
     PageFault,
+    PressureShare,
+    PressureTrace,
     ProcessSizes,
+    ReclaimTotals,
     ResidentPages,
     Segment,
+    Target,
     Vma,
     VmstatSample,
 )
@@ -109,7 +121,7 @@ def make_heap_map():
         chunks.append(Chunk(at, size, state))
         at += size
     chunks.append(Chunk(at, end - at, "top"))
-    return HeapMap(start, end, tuple(chunks))
+    return HeapMap.of(start, end, chunks)
 
 
 def make_faults():
@@ -138,3 +150,88 @@ def make_vmstat(free_mib, interval_s=1.0, **changes):
 _OTHER_FIELDS = {
     field.name for field in dataclasses.fields(VmstatSample) if field.default is dataclasses.MISSING
 } - {"elapsed_s", "free_bytes"}
+
+
+def make_member(name="eater", rss=40 * MIB, swap=0, adj=0, pid=812):
+    """A process with page tables of 100 KiB."""
+    return Member(name, pid, rss, swap, 100 * KIB, adj, 666 + adj // 3)
+
+
+def make_group_sample(
+    index, anon=0, file=0, swap=0, hits=0, kills=0, waited_s=0.0, has_pressure=True, **more
+):
+    """A group with 64 MiB of RAM and 32 of swap, on a machine with 64 MiB of swap."""
+    share = PressureShare(0, 0, 0, waited_s)
+    memory = CgroupMemory(
+        elapsed_s=index * 0.2,
+        path="/sys/fs/cgroup/lab",
+        version=2,
+        process_count=1,
+        usage_bytes=anon + file,
+        limit_bytes=more.pop("limit", 64 * MIB),
+        peak_bytes=None,
+        swap_bytes=swap,
+        swap_limit_bytes=more.pop("swap_limit", 32 * MIB),
+        limit_hits=hits,
+        ooms=kills,
+        oom_kills=kills,
+        anon_bytes=anon,
+        file_bytes=file,
+        shmem_bytes=0,
+        page_faults=0,
+        major_faults=0,
+    )
+    pressure = MemoryPressure(share, share) if has_pressure else None
+    return GroupSample(
+        elapsed_s=index * 0.2,
+        memory=memory,
+        pressure=pressure,
+        is_pressure_of_machine=False,
+        swap_total_bytes=64 * MIB,
+        swap_free_bytes=64 * MIB - swap,
+        swapped_in_bytes=0,
+        swapped_out_bytes=swap,
+        **more,
+    )
+
+
+def make_group(count=40, **more):
+    """20 MiB of a file, then 4 MiB of anonymous memory a sample: reclaim, swap, and an OOM kill."""
+    samples, hits, waited_s = [], 0, 0.0
+    for index in range(count):
+        taken = min(4 * index, 96) * MIB
+        anon = min(taken, 64 * MIB)
+        file = max(0, min(20 * MIB, 64 * MIB - anon))
+        swap = taken - anon
+        is_over = 4 * index > 96
+        hits += taken + 20 * MIB > 64 * MIB and not is_over
+        waited_s += 0.1 if swap and not is_over else 0
+        held = (0, 0, 0) if is_over else (anon, file, swap)
+        samples.append(make_group_sample(index, *held, hits, int(is_over), waited_s, **more))
+    return samples
+
+
+def make_run(source="live"):
+    """Small asks for the last page, and large is killed for it; then small as well."""
+    large, small = make_member("large", 38 * MIB), make_member("small", 25 * MIB, adj=100, pid=813)
+    sample = make_group_sample(0, anon=63 * MIB, members=(large, small))
+    trace = PressureTrace(
+        source="ebpf",
+        kernel="6.1.0",
+        target=Target(0, "/sys/fs/cgroup/lab"),
+        seconds=1.0,
+        oom_kills=(OomKill(0.5, 812, "eater", 667, 0), OomKill(0.6, 813, "eater", 700, 100)),
+        memcg_reclaim=ReclaimTotals(3, 0.01, 0.005, 100, 90, 90),
+        direct_reclaim=ReclaimTotals(),
+        by_limit=ReclaimTotals(),
+        major_faults=2,
+        page_bytes=PAGE,
+    )
+    answer = {"pages": 100, "major_faults": 4032, "microseconds": 74_800}
+    steps = (
+        GroupStep(0.05, 0.1, "reader read 40", {"bytes": 40 * MIB, "checksum": 6}),
+        GroupStep(0.3, 0.01, "small grow 16", {"rate": 16}),
+        GroupStep(0.4, 0.075, "small touch 20", answer),
+    )
+    ends = (GroupEnd(0.61, "small", 813, "SIGKILL"), GroupEnd(0.62, "large", 812, "SIGKILL"))
+    return CappedRun(source, "6.1.0", "no swap", (sample,), steps, ends, trace)

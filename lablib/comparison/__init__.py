@@ -11,7 +11,7 @@ from __future__ import annotations
 from lablib.comparison.builds import Build, make_app_build, make_build
 from lablib.comparison.page import describe_comparison, render_comparison
 from lablib.comparison.runs import DEFAULT_TERMS, TIME_LIMIT_S, compare_builds
-from lablib.comparison.verdict import judge_runs
+from lablib.comparison.verdict import judge_runs, per_term
 
 __all__ = [
     "DEFAULT_TERMS",
@@ -22,5 +22,6 @@ __all__ = [
     "judge_runs",
     "make_app_build",
     "make_build",
+    "per_term",
     "render_comparison",
 ]

@@ -1,7 +1,8 @@
 // An address space to scale, from all of it down to a page, beside a table of its regions.
 //
-// High addresses are at the top. Traits from the kernel: `regions` (by address, each with the words
-// for it), `styles`, `span` (all addresses), `pages` (cells of `view`: percent in memory). Traits to
+// High addresses are at the top. Traits from the kernel: `regions` (each with the words for it),
+// `changes` (what has become different since: regions that are `new`, and where those that are `gone`
+// began), `styles`, `span` (all addresses), `pages` (cells of `view`: percent in memory). Traits to
 // the kernel: `view` (the addresses that are shown to scale) and `selected` (where a region starts).
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -60,7 +61,7 @@ function render({ model, el }) {
   const table = frame.appendChild(make("table"));
   table.appendChild(make("caption", {}, "Regions, high addresses first"));
   const head = table.appendChild(make("thead")).appendChild(make("tr"));
-  for (const title of ["region", "from", "permissions", "size", "resources"])
+  for (const title of ["region", "from", "permissions", "size", "resident"])
     head.appendChild(make("th", { scope: "col" }, title));
   const body = table.appendChild(make("tbody"));
   const detail = root.appendChild(make("div", { class: "lab-detail", role: "status" }));
@@ -70,9 +71,17 @@ function render({ model, el }) {
   for (const [kind, style] of Object.entries(model.get("styles")))
     definePattern(defs, prefix + kind, style);
 
-  const regions = () => model.get("regions");
+  let merged = merge();
+  const regions = () => merged;
   const selected = () => regions().find((region) => region.start === model.get("selected"));
   const heightOf = (address) => HEIGHT * (1 - (address - view[0]) / (view[1] - view[0]));
+
+  function merge() {
+    const changes = model.get("changes"), fresh = changes.new;
+    const replaced = new Set([...changes.gone, ...fresh.map((region) => region.start)]);
+    const kept = model.get("regions").filter((region) => !replaced.has(region.start));
+    return [...kept, ...fresh].sort((one, other) => one.start - other.start);
+  }
 
   // What is shown to scale.
 
@@ -305,7 +314,8 @@ function render({ model, el }) {
 
   const redraw = () => { fill(); draw(); };
   const follow = () => { if (`${model.get("view")}` !== `${target}`) show(model.get("view")); };
-  model.on("change:regions change:selected", redraw);
+  model.on("change:regions change:changes", () => { merged = merge(); redraw(); });
+  model.on("change:selected", redraw);
   model.on("change:pages", draw);
   model.on("change:view", follow);
   redraw();

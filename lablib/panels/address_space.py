@@ -31,6 +31,8 @@ from lablib.wording import count_of, format_size
 
 MAX_CELLS = 512
 MAX_VIEW_BYTES = 1 << 29
+MAX_SHARE_CHANGED = 0.25
+NO_CHANGES: dict[str, list[Any]] = {"new": [], "gone": []}
 UNKNOWN = 255
 
 PageReader = Callable[[int, int], ResidentPages]
@@ -46,6 +48,7 @@ class AddressSpaceWidget(anywidget.AnyWidget):
     _css = Path(__file__).with_name("address_space.css")
 
     regions: Any = traitlets.List().tag(sync=True)
+    changes: Any = traitlets.Dict(NO_CHANGES).tag(sync=True)
     styles = traitlets.Dict().tag(sync=True)
     pages = traitlets.Dict().tag(sync=True)
     view = traitlets.List([0, 1 << 47]).tag(sync=True)
@@ -57,7 +60,7 @@ class AddressSpaceWidget(anywidget.AnyWidget):
 class AddressSpacePanel(Panel[AddressSpace]):
     """A live map of what a process has mapped: to scale with a zoom, and as a table.
 
-    `source` is `lambda: read_address_space(pid)`, or an `AddressSpace`, or several, of a recording.
+    `source` is `follow_address_space(pid)`, or an `AddressSpace`, or several, of a recording.
     `pages` marks the pages that are in memory where the map shows few enough: `lambda start, end:
     read_resident_pages(pid, start, end)`, or recorded ranges. Without it a region shows its share.
     """
@@ -74,6 +77,8 @@ class AddressSpacePanel(Panel[AddressSpace]):
     ) -> None:
         self.space: AddressSpace | None = None
         self._pages = pages
+        self._words = ""
+        self._sent: dict[int, dict[str, Any]] = {}
         styles = {kind: vars(style) for kind, style in SEGMENT_STYLES.items()}
         self.map = AddressSpaceWidget(styles=styles)
         self.map.observe(lambda _: self._mark_pages(), "view")
@@ -88,18 +93,31 @@ class AddressSpacePanel(Panel[AddressSpace]):
             self.map.view = [max(0, segment.start - margin), segment.end + margin]
 
     def _draw(self, record: AddressSpace) -> str:
+        if record is self.space:
+            return self._words
         self.space = record
         segments = list_user_segments(record)
         with self.map.hold_sync():
             self.map.span = find_span(record)
-            self.map.regions = [describe_segment(segment) for segment in segments]
+            self._send({segment.start: describe_segment(segment) for segment in segments})
         self._mark_pages()
-        return (
+        self._words = (
             f"Process {record.pid} ({html.escape(name_program(record))}):"
             f" <b>{format_size(record.size_bytes)}</b> mapped,"
             f" <b>{format_size(record.rss_bytes)}</b> resident,"
             f" in {count_of(len(segments), 'region')}"
         )
+        return self._words
+
+    def _send(self, regions: dict[int, dict[str, Any]]) -> None:
+        """Tell the map what has changed since it was last told all; all again where it is much."""
+        new = [region for start, region in regions.items() if self._sent.get(start) != region]
+        gone = [start for start in self._sent if start not in regions]
+        if len(new) + len(gone) <= MAX_SHARE_CHANGED * len(regions):
+            self.map.changes = {"new": new, "gone": gone}
+        else:
+            self._sent = regions
+            self.map.regions, self.map.changes = list(regions.values()), NO_CHANGES
 
     def _plot(self) -> tuple[Figure, str] | None:
         return plot_address_space(self.space) if self.space is not None else None
@@ -179,7 +197,7 @@ def describe_segment(segment: Segment) -> dict[str, Any]:
         "label": name_segment(segment),
         "permissions": segment.vma.permissions,
         "size": format_size(segment.size_bytes),
-        "resources": resident,
+        "resident": resident,
         "share": round(resident_bytes / max(1, segment.size_bytes), 4),
         "words": _describe_in_words(segment, resident),
     }

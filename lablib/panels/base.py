@@ -24,17 +24,45 @@ from lablib.panels.outputs import (
     remove_picture,
     show_widget,
 )
-from lablib.panels.sources import Source, is_recording, open_source
+from lablib.panels.sources import Pace, Source, is_recording, open_source
 from lablib.wording import count_of
 
 Record = TypeVar("Record")
 Self = TypeVar("Self", bound="Panel[Any]")
 JOIN_TIMEOUT_S = 5.0
-READING_INTERVAL_S = 0.2
-RECORDS_TIMED = 10
+READING_INTERVAL_S = 0.25
+RATE_INTERVAL_S = 2.0
+RATE_TOLERANCE = 0.15
 
 _running: weakref.WeakSet[Panel[Any]] = weakref.WeakSet()
 _by_cell: dict[str, tuple[str, weakref.WeakSet[Panel[Any]]]] = {}
+
+
+SLOWED = ": as often as 2 % of a processor allows"
+
+
+class Rate:
+    """How many records a second are drawn, measured every two seconds."""
+
+    def __init__(self) -> None:
+        self.per_s = 0.0
+        self._count = 0
+        self._since_s = math.inf
+
+    def is_news(self, count: int) -> bool:
+        """Take how many have been drawn so far; return whether `per_s` has become another."""
+        now_s = time.monotonic()
+        if count == 1:
+            self._count, self._since_s = count, now_s
+        seconds = now_s - self._since_s
+        if seconds < RATE_INTERVAL_S:
+            return False
+        per_s = (count - self._count) / seconds
+        self._count, self._since_s = count, now_s
+        if abs(per_s - self.per_s) <= RATE_TOLERANCE * self.per_s:
+            return False
+        self.per_s = per_s
+        return True
 
 
 class Panel(Generic[Record]):
@@ -173,15 +201,16 @@ class Panel(Generic[Record]):
     def _draw_all(self, stopping: threading.Event) -> str:
         """Draw all records, and return the sentence for when the source has no more."""
         self._say(self._name_source())
-        count, words, read_at_s, began_s = 0, "", -math.inf, time.monotonic()
-        records: Iterator[Record] = open_source(self._source, self.interval_s, stopping)
+        pace, rate = Pace(self.interval_s, stopping), Rate()
+        count, words, read_at_s = 0, "", -math.inf
+        records: Iterator[Record] = open_source(self._source, pace)
         for record in records:
             if stopping.is_set():
                 break
             words = self._draw(record)
             count += 1
-            if self.is_live and count == RECORDS_TIMED:
-                self._say(f"Live, {(count - 1) / (time.monotonic() - began_s):.2g} a second.")
+            if self.is_live and rate.is_news(count):
+                self._say(f"Live, {rate.per_s:.2g} a second{SLOWED if pace.is_slowed else ''}.")
             if time.monotonic() - read_at_s >= READING_INTERVAL_S:
                 self.reading.value, read_at_s = words, time.monotonic()
         self.reading.value = words

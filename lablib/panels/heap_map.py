@@ -50,27 +50,28 @@ class HeapMapPanel(Panel[HeapMap]):
         recorded_on: str = "",
     ) -> None:
         self.heap_map: HeapMap | None = None
+        self._words = ""
         self.map = HeapMapWidget()
         super().__init__(source, self.map, title, interval_s, recorded_on)
 
     def _draw(self, record: HeapMap) -> str:
         if record != self.heap_map:
             self._send(record)
-        self.heap_map = record
-        return join_readings(
+            self.heap_map = record
+        return self._words
+
+    def _send(self, record: HeapMap) -> None:
+        with self.map.hold_sync():
+            self.map.first = record.start
+            self.map.row_bytes = choose_row_bytes(record)
+            self.map.sizes = np.frombuffer(record.sizes, np.uint64).astype(np.uint32).tobytes()
+            self.map.states = record.states
+            self.map.words = describe_heap_map(record)
+        self._words = join_readings(
             f"{draw_swatch(CHUNK_STYLES[state])} {CHUNK_STYLES[state].label}"
             f" <b>{format_size(size_bytes)}</b> ({count_of(blocks, 'block')})"
             for state, (blocks, size_bytes) in total_by_state(record).items()
         )
-
-    def _send(self, record: HeapMap) -> None:
-        numbers = {state: number for number, state in enumerate(CHUNK_STATES)}
-        with self.map.hold_sync():
-            self.map.first = record.chunks[0].address if record.chunks else record.start
-            self.map.row_bytes = choose_row_bytes(record)
-            self.map.sizes = np.array([c.size_bytes for c in record.chunks], np.uint32).tobytes()
-            self.map.states = bytes(numbers[chunk.state] for chunk in record.chunks)
-            self.map.words = describe_heap_map(record)
 
     def _plot(self) -> tuple[Figure, str] | None:
         return plot_heap_map(self.heap_map) if self.heap_map is not None else None

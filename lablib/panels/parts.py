@@ -9,6 +9,15 @@ from lablib.plots.palette import AreaStyle, LineStyle
 DASHES = {"-": "solid", "--": "dashed", ":": "dotted"}
 """The dashes of a line: matplotlib's sign, and the name that bqplot and CSS have for it."""
 
+MARKERS = {
+    "o": ("circle", "●"),
+    "s": ("square", "■"),
+    "^": ("triangle-up", "▲"),
+    "v": ("triangle-down", "▼"),
+    "D": ("diamond", "◆"),
+}
+"""The markers of a line: matplotlib's sign, the name that bqplot has for it, and a letter."""
+
 _ANGLES = {"stripes": (135,), "back_stripes": (45,), "crosses": (45, 135)}
 
 
@@ -21,6 +30,15 @@ def draw_sample(style: LineStyle) -> str:
     """Return a piece of a line, as a chart draws it."""
     line = f"4px {DASHES[style.dashes]} {style.color}"
     return f'<span style="display: inline-block; width: 36px; border-top: {line}"></span>'
+
+
+def draw_marked_sample(style: LineStyle) -> str:
+    """Return a piece of a line with its marker."""
+    letter = MARKERS[style.marker][1]
+    return (
+        f'<span aria-hidden="true" style="white-space: nowrap; color: {style.color}">'
+        f"{draw_sample(style)} {letter}</span>"
+    )
 
 
 def draw_swatch(style: AreaStyle) -> str:

@@ -16,17 +16,19 @@ from lablib.panels.base import Panel
 from lablib.panels.parts import draw_sample, join_readings
 from lablib.panels.sources import Source
 from lablib.plots import plot_vmstat
-from lablib.plots.machine import DEFAULT_COLUMNS, Strip, choose_limits, read_strips
+from lablib.plots.machine import DEFAULT_COLUMNS, Strip, choose_limits, choose_ticks, read_strips
 from lablib.plots.palette import VMSTAT_STYLES
 from lablib.records import VmstatSample
 
 POINTS_SHOWN = 300
-STRIP_PIXELS = 78
+STRIP_PIXELS = 64
 TIMEOUT_S = 15.0
 
 _READING_S = 0.1
-_MARGIN = {"top": 6, "bottom": 6, "left": 90, "right": 20}
+_MARGIN = {"top": 6, "bottom": 6, "left": 60, "right": 20}
 _TIME_PIXELS = 36
+_MARK_PIXELS = 28
+_NAME_PIXELS = 72
 
 
 class MachinePanel(Panel[VmstatSample]):
@@ -53,21 +55,13 @@ class MachinePanel(Panel[VmstatSample]):
         self.has_one_span = has_one_span
         self._came = threading.Condition()
         self._count = 0
-        read_strips((), self.columns)  # a wrong name is told here, and not by the thread
         self._time = bqplot.LinearScale()
         self._heights = {name: bqplot.LinearScale() for name in self.columns}
+        self._ups = {strip.name: self._make_up(strip) for strip in read_strips((), self.columns)}
         self.lines = {name: self._make_line(name) for name in self.columns}
         self._across = bqplot.LinearScale(min=0, max=1)
         self.mark_lines = {name: self._make_mark_lines() for name in self.columns}
-        self.mark_words = bqplot.Label(
-            scales={"x": self._time, "y": self._across},
-            text=[],
-            x=[],
-            y=[],
-            colors=["#333333"],
-            default_size=12,
-            font_weight="normal",
-        )
+        self.mark_words = self._make_mark_words()
         super().__init__(source, self._make_view(), title, interval_s, recorded_on)
 
     def mark(self, words: str) -> VmstatSample:
@@ -117,23 +111,37 @@ class MachinePanel(Panel[VmstatSample]):
             stroke_width=1.5,
         )
 
+    def _make_mark_words(self) -> bqplot.Label:
+        return bqplot.Label(
+            scales={"x": self._time, "y": self._across},
+            text=[],
+            x=[],
+            y=[],
+            colors=["#333333"],
+            default_size=12,
+            font_weight="normal",
+            apply_clip=False,  # they stand above the first strip
+        )
+
     def _make_view(self) -> widgets.DOMWidget:
         return widgets.VBox(
-            [self._make_figure(name, name == self.columns[-1]) for name in self.columns],
+            [
+                widgets.HBox([_make_name(strip), self._make_figure(strip.name)])
+                for strip in read_strips((), self.columns)
+            ],
             layout=widgets.Layout(width="100%"),
         )
 
-    def _make_figure(self, name: str, is_last: bool) -> bqplot.Figure:
-        (strip,) = read_strips((), (name,))
-        up = bqplot.Axis(
-            scale=self._heights[name],
+    def _make_up(self, strip: Strip) -> bqplot.Axis:
+        return bqplot.Axis(
+            scale=self._heights[strip.name],
             side="left",
-            label=f"{name} ({strip.unit})",
-            label_offset="5em",
-            num_ticks=3,
-            tick_format="~s" if strip.is_rate else "+,~r",
+            tick_format=",.1f" if strip.is_rate else "+,.0f",
             grid_color="#dddddd",
         )
+
+    def _make_figure(self, name: str) -> bqplot.Figure:
+        is_last = name == self.columns[-1]
         along = bqplot.Axis(
             scale=self._time,
             label="time (s)" if is_last else "",
@@ -142,14 +150,21 @@ class MachinePanel(Panel[VmstatSample]):
             tick_style={} if is_last else {"display": "none"},
         )
         words = [self.mark_words] if name == self.columns[0] else []
-        extra = _TIME_PIXELS if is_last else 0
+        above = _MARK_PIXELS if words else 0
+        below = _TIME_PIXELS if is_last else 0
         return bqplot.Figure(
             marks=[self.lines[name], self.mark_lines[name], *words],
-            axes=[up, along],
-            fig_margin={**_MARGIN, "bottom": _MARGIN["bottom"] + extra},
+            axes=[self._ups[name], along],
+            padding_x=0.0,
+            padding_y=0.0,
+            fig_margin={
+                **_MARGIN,
+                "top": _MARGIN["top"] + above,
+                "bottom": _MARGIN["bottom"] + below,
+            },
             min_aspect_ratio=0.01,
             max_aspect_ratio=100,
-            layout=widgets.Layout(width="100%", height=f"{STRIP_PIXELS + extra}px"),
+            layout=widgets.Layout(width="100%", height=f"{STRIP_PIXELS + above + below}px"),
         )
 
     def _clear(self) -> None:
@@ -164,7 +179,7 @@ class MachinePanel(Panel[VmstatSample]):
         first_s = self.samples[0].elapsed_s
         self._time.min, self._time.max = first_s, max(record.elapsed_s, first_s + 1)
         for strip in strips:
-            self._heights[strip.name].min, self._heights[strip.name].max = limits[strip.name]
+            self._fit_height(strip.name, *limits[strip.name])
             with self.lines[strip.name].hold_sync():
                 self.lines[strip.name].x = strip.times_s
                 self.lines[strip.name].y = strip.values
@@ -172,6 +187,13 @@ class MachinePanel(Panel[VmstatSample]):
             self._count += 1
             self._came.notify_all()
         return join_readings(_word_strip(strip) for strip in strips)
+
+    def _fit_height(self, name: str, low: float, high: float) -> None:
+        scale = self._heights[name]
+        if (scale.min, scale.max) != (low, high):
+            with scale.hold_sync():
+                scale.min, scale.max = low, high
+            self._ups[name].tick_values = choose_ticks(low, high)
 
     def _show_marks(self) -> None:
         times = [at for at, _ in self.marks]
@@ -181,7 +203,7 @@ class MachinePanel(Panel[VmstatSample]):
                 line.y = [[0.0, 1.0] for _ in times]
         with self.mark_words.hold_sync():
             self.mark_words.x = times
-            self.mark_words.y = [0.75 if place % 2 else 0.9 for place in range(len(times))]
+            self.mark_words.y = [1.27 if place % 2 else 1.03 for place in range(len(times))]
             self.mark_words.text = [words for _, words in self.marks]
 
     def _plot(self) -> tuple[Figure, str] | None:
@@ -190,6 +212,14 @@ class MachinePanel(Panel[VmstatSample]):
         samples = list(self.samples)
         marks = [mark for mark in self.marks if mark[0] >= samples[0].elapsed_s]
         return plot_vmstat(samples, self.title, self.columns, marks, self.has_one_span)
+
+
+def _make_name(strip: Strip) -> widgets.HTML:
+    """Return the name beside a strip: along it there is no room for one."""
+    return widgets.HTML(
+        f"<b>{strip.name}</b><br>{strip.unit}",
+        layout=widgets.Layout(width=f"{_NAME_PIXELS}px", min_width=f"{_NAME_PIXELS}px"),
+    )
 
 
 def _word_strip(strip: Strip) -> str:

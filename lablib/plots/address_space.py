@@ -150,7 +150,7 @@ def _draw_region(axes: Axes, region: Region, at: float) -> None:
                     hatch=HATCHES[style.hatch] if is_filled else "",
                     edgecolor=EDGE_COLOR,
                     linewidth=1,
-                    gid="resources" if is_filled else "region",
+                    gid="resident" if is_filled else "region",
                 )
             )
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator
 from itertools import cycle
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from lablib.plots.palette import BLUE, CHUNK_STYLES, HATCHES, VERMILLION
 from lablib.plots.parts import EDGE_COLOR, MIB, draw_key, make_figure, make_key
-from lablib.records import Chunk, HeapMap, HeapTrace
+from lablib.records import CHUNK_STATES, Chunk, HeapMap, HeapTrace
 from lablib.wording import count_of, format_size
 
 PAGE_BYTES = 4096
@@ -111,22 +112,25 @@ def choose_row_bytes(heap_map: HeapMap) -> int:
 
 def total_by_state(heap_map: HeapMap) -> dict[str, tuple[int, int]]:
     """Return how many blocks are in each of `records.CHUNK_STATES`, and their bytes."""
-    blocks: Counter[str] = Counter()
-    sizes: Counter[str] = Counter()
-    for chunk in heap_map.chunks:
-        blocks[chunk.state] += 1
-        sizes[chunk.state] += chunk.size_bytes
-    return {state: (blocks[state], sizes[state]) for state in CHUNK_STYLES}
+    states = np.frombuffer(heap_map.states, np.uint8)
+    sizes = np.frombuffer(heap_map.sizes, np.uint64).astype(np.float64)
+    blocks = np.bincount(states, minlength=len(CHUNK_STATES))
+    totals = np.bincount(states, sizes, minlength=len(CHUNK_STATES))
+    return {
+        state: (int(count), int(total))
+        for state, count, total in zip(CHUNK_STATES, blocks, totals, strict=True)
+    }
 
 
 def describe_heap_map(heap_map: HeapMap) -> str:
     """Return in words what a block map shows, with its numbers."""
+    totals = total_by_state(heap_map)
     parts = [
         f"{count_of(blocks, 'block')} of {format_size(size_bytes)} {CHUNK_STYLES[state].label}"
-        for state, (blocks, size_bytes) in total_by_state(heap_map).items()
+        for state, (blocks, size_bytes) in totals.items()
         if blocks and state != "top"
     ]
-    top_bytes = total_by_state(heap_map)["top"][1]
+    top_bytes = totals["top"][1]
     parts.append(f"{format_size(top_bytes)} at the top, never handed out or given back to it")
     whole = f"The heap has {format_size(heap_map.end - heap_map.start)} from {heap_map.start:#x} on"
     return f"{whole}: " + "; ".join(parts) + "."

@@ -118,6 +118,14 @@ def _place(strip: Strip, span: float) -> tuple[float, float]:
     return start, start + span
 
 
+def choose_ticks(low: float, high: float) -> list[float]:
+    """Return two or three round numbers between the ends of a scale of `choose_limits`."""
+    span = high - low
+    power = 10.0 ** math.floor(math.log10(span * 1.001))
+    step = power / 2 if span < 1.5 * power else power if span < 3 * power else 2 * power
+    return [step * at for at in range(math.ceil(low / step), math.floor(high / step) + 1)]
+
+
 def plot_vmstat(
     samples: Sequence[VmstatSample],
     title: str = "",
@@ -194,7 +202,12 @@ def word_last(strip: Strip) -> str:
     """Return the last value of a strip in words: the change and the size, or the rate."""
     if strip.is_rate:
         return f"{strip.last_mib:,.1f}"
-    return f"{strip.values[-1]:+,.1f}\n= {strip.last_mib:,.1f}"
+    return f"{word_change(strip)}\n= {strip.last_mib:,.1f}"
+
+
+def word_change(strip: Strip) -> str:
+    """Return the change of a size since its first sample in MiB, with its sign; none is "+0.0"."""
+    return f"{round(strip.values[-1], 1) + 0.0:+,.1f}"
 
 
 def describe_strips(strips: Sequence[Strip], marks: Marks = ()) -> str:
@@ -208,7 +221,7 @@ def describe_strips(strips: Sequence[Strip], marks: Marks = ()) -> str:
         else:
             sentences.append(
                 f"{strip.name} starts at {strip.start_mib:,.1f} MiB"
-                f" and changes by {strip.values[-1]:+,.1f}"
+                f" and changes by {word_change(strip)}"
             )
     happened = ", ".join(f"{words} at {at:.0f} s" for at, words in sorted(marks))
     return "; ".join(sentences) + (f". Marked: {happened}." if happened else ".")

@@ -108,6 +108,28 @@ VMSTAT_STYLES = {
 }
 """The columns of vmstat that tell about memory, and what is shown beside them, each in a strip of
 its own with its name."""
+GROUP_STYLES = {
+    "limit": LineStyle("limit", BLACK, "-", ""),
+    "anonymous": LineStyle("anonymous, in RAM", VERMILLION, "--", "D"),
+    "page cache": LineStyle("page cache", GREEN, ":", "^"),
+    "swap": LineStyle("in swap", PURPLE, "-", "s"),
+}
+"""What is charged to a memory cgroup, and its limit."""
+
+PRESSURE_STYLES = {
+    "some": LineStyle("some waited", ORANGE, "-", "o"),
+    "full": LineStyle("all waited", BLUE, "--", "s"),
+}
+"""How much of the time processes have waited for memory."""
+
+STACK_STYLES = {
+    "first": LineStyle("first", VERMILLION, "-", "D"),
+    "second": LineStyle("second", BLUE, "--", "o"),
+    "third": LineStyle("third", GREEN, ":", "^"),
+    "fourth": LineStyle("fourth", BLACK, "-", "s"),
+    "fifth": LineStyle("fifth", ORANGE, "--", "v"),
+}
+"""Call stacks that are compared: what a line gets is kept as long as it is shown."""
 
 TOUCH_STYLES = {
     "write": LineStyle("write", VERMILLION, "", "o"),

@@ -30,6 +30,7 @@ _SIZES = {
 _FAULTS = {7: "minor_faults", 9: "major_faults"}
 
 _LONGEST_SLEEP_S = 0.1
+_PSS_SHARE = 0.005
 
 
 @refuses_in_words
@@ -55,12 +56,14 @@ def sample_sizes(
     interval_s: float = 0.2,
     seconds: float | None = None,
     stop: Callable[[], bool] = lambda: False,
-    pss_interval_s: float = 0.5,
+    pss_interval_s: float = 1.0,
 ) -> Iterator[ProcessSizes]:
     """Yield the sizes of a process every `interval_s`, the first at once.
 
     The proportional set is read every `pss_interval_s` only, and not known between: the kernel has
-    to look at each resident page for it. The first and the samples after that long have it.
+    to look at each resident page for it. The first and the samples after that long have it. Where
+    a process is so large that it would take more than a 200th of a processor's time, it is read
+    less often.
 
     Ends after `seconds`, when told to stop (asked ten times a second), or with the process. Raises
     `ProcessError` if the process can't be read even once.
@@ -75,13 +78,15 @@ def sample_sizes(
             return
         elapsed_s = time.monotonic() - started_s
         with_pss = elapsed_s >= pss_due_s
+        began_s = time.thread_time()
         try:
             sizes = read_sizes(pid, elapsed_s, with_pss)
         except ProcessError:
             return
-        yield sizes
         if with_pss:
-            pss_due_s = elapsed_s + pss_interval_s
+            took_s = time.thread_time() - began_s
+            pss_due_s = elapsed_s + max(pss_interval_s, took_s / _PSS_SHARE)
+        yield sizes
         due_s = max(due_s + interval_s, time.monotonic() - started_s)
 
 

@@ -77,3 +77,10 @@ class Comparison:
         before = sum(max(0, s.before.kept_bytes) for s in self.stacks if s.before)
         after = sum(max(0, s.after.kept_bytes) for s in self.stacks if s.after)
         return before / self.terms, after / self.terms
+
+    def count_allocations(self, function: str) -> tuple[float, float]:
+        """Return how many blocks a term a function asked for: before, and after."""
+        mine = [stack for stack in self.stacks if stack.functions[:1] == (function,)]
+        before = sum(stack.before.allocated_blocks for stack in mine if stack.before)
+        after = sum(stack.after.allocated_blocks for stack in mine if stack.after)
+        return before / self.terms, after / self.terms

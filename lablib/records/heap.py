@@ -191,3 +191,13 @@ class MemleakReport:
     command: str
     output: str
     stacks: tuple[MemleakStack, ...]
+
+
+@dataclass(frozen=True)
+class SymbolCures:
+    """One stripped process, seen four times: by memleak bare and cured twice, and by ours."""
+
+    bare: MemleakReport
+    copied_binary: MemleakReport
+    debug_file: MemleakReport
+    ours: HeapTrace

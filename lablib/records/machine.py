@@ -42,14 +42,21 @@ class VmstatSample:
 class AppFiles:
     """One of the leaky apps, built: its program, its source and the truth about it.
 
-    `truth` is the JSON beside the source: `is_leak`, and under `leaks` function, file, line,
-    bytes_per_term and blocks_per_term of each.
+    `truth` is what the JSON beside the source says of it (truth.py): `is_leak`, and under `leaks`
+    function, file, line, bytes_per_term and blocks_per_term of each.
     """
 
     name: str
     executable: Path
     source: Path
     truth: Mapping[str, Any]
+
+    @property
+    def plugin(self) -> Path | None:
+        """The shared library that the program loads from beside itself, None for most."""
+        if not self.truth.get("has_plugin"):
+            return None
+        return self.executable.with_name(f"{self.executable.name}.so")
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,11 @@ All addresses are numbers, and every range is from `start` up to, not including,
 from __future__ import annotations
 
 import bisect
+from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
 
 SEGMENT_KINDS = (
     "text",
@@ -212,9 +216,12 @@ class ProcessResources:
     """What the kernel says that a process holds at one moment, beside its heap.
 
     Bytes are from /proc/PID/status; the resident set is the sum of its anonymous, file and shared
-    pages. `open_files` counts the entries of /proc/PID/fd, None where they may not be listed.
+    pages. `open_files` counts the entries of /proc/PID/fd, None where they may not be listed;
+    `newest_files` are what the highest numbers stand for: paths, or "sockets", "pipes".
     `shared_segments` and `shared_segment_bytes` are System V segments that the process has created
-    and files in its /dev/shm, mapped by anybody or not, None where they can't be told.
+    and files in its /dev/shm that are its own as far as can be told, mapped by anybody or not;
+    `unclaimed_segments` are files of its user there, no older than itself, of which it can't be
+    told who made them. They are None where they may not be read.
     """
 
     vm_size_bytes: int
@@ -226,6 +233,8 @@ class ProcessResources:
     open_files: int | None = None
     shared_segments: int | None = None
     shared_segment_bytes: int | None = None
+    newest_files: tuple[str, ...] = ()
+    unclaimed_segments: int | None = None
 
     @property
     def rss_bytes(self) -> int:
@@ -247,15 +256,32 @@ class Chunk:
 
 @dataclass(frozen=True)
 class HeapMap:
-    """The chunks of the main heap, by address, without gaps from the first to `end`.
+    """The chunks of the main heap, by address, without gaps from `start` to `end`.
 
-    Without `knows_cached` the chunks that wait could not be told: they count as used.
+    A heap may have a million: so each is 8 bytes of `sizes` (a native unsigned number) and one of
+    `states` (its place in `CHUNK_STATES`); `chunks` are the same as records. Without `knows_cached`
+    the chunks that wait could not be told: they count as used.
     """
 
     start: int
     end: int
-    chunks: tuple[Chunk, ...]
+    sizes: bytes
+    states: bytes
     knows_cached: bool = True
+
+    @classmethod
+    def of(cls, start: int, end: int, chunks: Sequence[Chunk]) -> HeapMap:
+        """Return the map of chunks that follow each other from `start` to `end`."""
+        sizes = array("Q", (chunk.size_bytes for chunk in chunks)).tobytes()
+        return cls(start, end, sizes, bytes(CHUNK_STATES.index(each.state) for each in chunks))
+
+    @cached_property
+    def chunks(self) -> tuple[Chunk, ...]:
+        """The chunks by address."""
+        sizes = array("Q", self.sizes)
+        addresses = accumulate(sizes, initial=self.start)
+        states = (CHUNK_STATES[number] for number in self.states)
+        return tuple(map(Chunk, addresses, sizes, states))
 
 
 @dataclass(frozen=True)

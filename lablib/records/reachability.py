@@ -59,3 +59,18 @@ class ReachabilityScan:
     scanned_bytes: int
     stacks: tuple[StackReach, ...]
     limits: tuple[str, ...] = ()
+
+    @property
+    def was_made(self) -> bool:
+        """Whether it looked: one that could not be made has only `limits`, which say why."""
+        return self.scanned_bytes > 0 or not self.limits
+
+    @property
+    def lost_blocks(self) -> int:
+        """Live blocks that nothing points at, over all stacks."""
+        return sum(stack.lost_blocks for stack in self.stacks)
+
+    @property
+    def lost_bytes(self) -> int:
+        """Bytes of live blocks that nothing points at, over all stacks."""
+        return sum(stack.lost_bytes for stack in self.stacks)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from lablib.errors import PrivilegeError, RecordingError, ToolMissingError, TracerError
+from lablib.errors import DockerError, PrivilegeError, RecordingError, ToolMissingError, TracerError
 from lablib.recording import load_recording, mark_as_recorded, save_recording
 from lablib.records import MemoryTrace
 from lablib.symbols import ProcessSymbols
@@ -29,25 +29,39 @@ Result = TypeVar("Result")
 def run_or_replay(name: str, run: Callable[[], Result], folder: Path = RECORDINGS_DIR) -> Result:
     """Return what `run` returns, or what it returned where `folder`/`name`.json.gz was made.
 
-    The recording is taken where the tracer can't be had (`TracerError`, `ToolMissingError`,
-    `PrivilegeError`), and where LAB_SOURCE is "recorded". One printed sentence says so, and so does
-    the `source` of each trace in it. Any other error of `run` is raised, and so is this one where
-    there is no recording. `run` returns a record, or a list, tuple or dict of records and numbers.
+    The recording is taken where the tracer or Docker can't be had (`TracerError`, `DockerError`,
+    `ToolMissingError`, `PrivilegeError`), and where LAB_SOURCE is "recorded". One printed sentence
+    says so, and so does the `source` of each trace in it. Any other error of `run` is raised, and
+    so is this one where there is no recording. `run` returns a record, or a list, tuple or dict of
+    records and numbers.
     """
+    result, is_live = try_or_replay(name, run, folder)
+    if is_live:
+        keep_recording(name, result, folder)
+    return result
+
+
+def try_or_replay(
+    name: str, run: Callable[[], Result], folder: Path = RECORDINGS_DIR
+) -> tuple[Result, bool]:
+    """Return what `run_or_replay` does, and whether it is live; nothing is saved."""
     path = folder / f"{name}.json.gz"
     if os.environ.get("LAB_SOURCE") == "recorded":
         if not path.exists():
             raise RecordingError(f"there is no recording of {name}", "unset LAB_SOURCE to run it")
-        return cast(Result, _replay(path, "LAB_SOURCE asks for it"))
+        return cast(Result, _replay(path, "LAB_SOURCE asks for it")), False
     try:
-        result = run()
-    except (TracerError, ToolMissingError, PrivilegeError) as error:
+        return run(), True
+    except (TracerError, DockerError, ToolMissingError, PrivilegeError) as error:
         if not path.exists():
             raise
-        return cast(Result, _replay(path, str(error)))
+        return cast(Result, _replay(path, str(error))), False
+
+
+def keep_recording(name: str, result: object, folder: Path = RECORDINGS_DIR) -> None:
+    """Save what was run for others to replay, if LAB_SAVE_RECORDINGS asks for it."""
     if os.environ.get("LAB_SAVE_RECORDINGS") == "1":
-        save_recording(result, path, CHECKOUT)
-    return result
+        save_recording(result, folder / f"{name}.json.gz", CHECKOUT)
 
 
 def trace_during(

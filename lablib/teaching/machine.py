@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from lablib.plots.machine import read_strips
+from lablib.plots.machine import read_strips, word_change
 from lablib.records import VmstatSample
 from lablib.teaching.tables import show_table
 
 _MEANINGS = {
     "free": ("RAM that holds nothing at all", "MemFree"),
     "buff": ("parts of disks outside of files, such as a file system's own notes", "Buffers"),
-    "cache": ("pages of files, shared memory, small things that the kernel can drop", "see below"),
+    "cache": ("pages of files, shared memory, notes of the kernel", "Cached + SReclaimable"),
     "swpd": ("what was moved out of RAM to swap", "SwapTotal - SwapFree"),
     "si": ("how fast pages come back from swap", ""),
     "so": ("how fast pages go out to swap", ""),
@@ -44,10 +44,7 @@ def compare_columns(
     `columns` are sizes, as for `plots.plot_vmstat`; a step in which one is not known has a dash.
     """
     changes = [
-        [
-            f"{strip.values[-1]:+,.1f}" if strip.values else "-"
-            for strip in read_strips(step, columns)
-        ]
+        [word_change(strip) if strip.values else "-" for strip in read_strips(step, columns)]
         for step in steps.values()
     ]
     rows = [(name, *(change[at] for change in changes)) for at, name in enumerate(columns)]

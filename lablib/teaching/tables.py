@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 from IPython.display import display
 
+from lablib.comparison import per_term
 from lablib.plots.regions import name_segment
-from lablib.records import AddressSpace, Vma
+from lablib.records import AddressSpace, Comparison, Vma
 from lablib.wording import format_size
 
 _STYLES = {False: "text-align: left", True: "text-align: right; font-variant-numeric: tabular-nums"}
@@ -21,6 +22,21 @@ def show_table(caption: str, columns: Sequence[str], rows: Sequence[Sequence[str
     """
     data = {"text/html": _to_html(caption, columns, rows), "text/plain": _to_text(columns, rows)}
     display(data, raw=True)
+
+
+def show_comparison(comparison: Comparison) -> None:
+    """Display what each call stack of two builds allocated and kept of a term."""
+    rows = []
+    for stack in comparison.stacks:
+        costs = (stack.before, stack.after)
+        allocated = [per_term(c.allocated_blocks if c else 0, comparison.terms) for c in costs]
+        kept = [per_term(c.kept_bytes if c else 0, comparison.terms) for c in costs]
+        what = stack.functions[0] if stack.functions else "unknown"
+        callers = ", ".join(stack.functions[1:3])
+        rows.append((f"{what}, called by {callers}" if callers else what, *allocated, *kept))
+    caption = f"Of each of {comparison.terms:,} terms: before, and after the fix"
+    columns = ("call stack", "blocks, before", "after", "bytes kept, before", "after")
+    show_table(caption, columns, rows)
 
 
 def show_vmas(space: AddressSpace, kinds: Sequence[str] = (), caption: str = "") -> None:

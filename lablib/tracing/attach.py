@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from lablib.tracing.bytecode import KPROBE, load_code
+from lablib.tracing.formats import find_event
 from lablib.tracing.maps import bpf
 
 UPROBE_MULTI = 48
@@ -39,7 +40,6 @@ _ONLINE = Path("/sys/devices/system/cpu/online")
 _UPROBE_PMU = Path("/sys/bus/event_source/devices/uprobe")
 _RETURN_0 = bytes.fromhex("b700000000000000 9500000000000000")
 """The shortest program: r0 = 0; exit."""
-_EVENTS_DIRS = (Path("/sys/kernel/tracing/events"), Path("/sys/kernel/debug/tracing/events"))
 
 
 class _LinkAttributes(ctypes.Structure):
@@ -134,12 +134,11 @@ def attach_uprobes(
 
 def attach_tracepoint(program_fd: int, event: str) -> int:
     """Put a program on a tracepoint, for example "syscalls:sys_enter_mmap"; raises `OSError`."""
-    places = (folder / event.replace(":", "/") / "id" for folder in _EVENTS_DIRS)
-    found = next((place for place in places if place.exists()), None)
+    found = find_event(event)
     if found is None:
         raise OSError(errno.ENOENT, f"this kernel has no tracepoint {event}")
     attributes = _PerfEventAttributes(
-        type=_PERF_TYPE_TRACEPOINT, config=int(found.read_text()), sample_period=1
+        type=_PERF_TYPE_TRACEPOINT, config=int((found / "id").read_text()), sample_period=1
     )
     descriptor = _open_event(attributes, ALL_PROCESSES)
     try:

@@ -26,6 +26,7 @@ from lablib.records import (
     HeapSnapshot,
     HeapTrace,
     MemleakReport,
+    ReachabilityScan,
     StackUsage,
     Target,
     TraceOptions,
@@ -33,8 +34,10 @@ from lablib.records import (
 )
 from lablib.resources import read_resources
 from lablib.tracing import protocol
+from lablib.tracing.census import BlockCensus, Words, decode_census, decode_extents
 from lablib.tracing.decoder import SnapshotDecoder, decode_events
 from lablib.tracing.memleak import parse_memleak
+from lablib.tracing.standstill import Standstill
 
 SOURCE = "ebpf"
 
@@ -83,8 +86,9 @@ class Tracer(AbstractContextManager["Tracer"]):
         except BaseException:
             self._connection.close()
             raise
-        self._opened_ns = int(self._description["opened_ns"])
+        self.opened_ns = int(self._description["opened_ns"])
         self._decoder = SnapshotDecoder(self._description, symbolizer, options.sample_bytes)
+        self._scans: list[ReachabilityScan] = []
         self._commands: dict[int, str] = {pid: self.target.command}
         self._snapshots: dict[int, list[HeapSnapshot]] = {pid: []}
 
@@ -114,21 +118,57 @@ class Tracer(AbstractContextManager["Tracer"]):
         """Count from now on what is allocated, and nothing from before; return the empty heap."""
         return self._take_snapshot("open_window")
 
+    def begin_now(self) -> HeapSnapshot:
+        """Open the window, and have the time begin with it; earlier snapshots are forgotten.
+
+        For programs that are traced together and begin together, however long attaching takes.
+        """
+        self.opened_ns = time.monotonic_ns()
+        for snapshots in self._snapshots.values():
+            snapshots.clear()
+        return self.open_window()
+
     def close_window(self) -> HeapSnapshot:
         """Count no more allocations; go on following those of the window to their end."""
         return self._take_snapshot("close_window")
+
+    def read_census(self, born_before_ns: int | None = None) -> BlockCensus:
+        """Return the live blocks of the window one by one; the target goes on meanwhile.
+
+        With `born_before_ns`, on the kernel's monotonic clock, only those born before that time.
+        """
+        header, payload = ask(self._connection, operation="census")
+        return decode_census(header, payload, self._decoder.stacks, born_before_ns)
+
+    def read_extents(self) -> tuple[int, tuple[Words, Words]]:
+        """Return the time (monotonic, ns), and where the live blocks begin and end, by address."""
+        header, payload = ask(self._connection, operation="census")
+        return int(header["now_ns"]), decode_extents(header, payload, self._decoder.stacks)
+
+    def hold(self) -> Standstill:
+        """Stop the target's threads, for at most 2 seconds, so that its memory can be read.
+
+        Raises `TargetError` where that can't be; the session goes on.
+        """
+        return Standstill(self._connection)
+
+    def keep_scan(self, scan: ReachabilityScan) -> None:
+        """Put a scan into `trace`."""
+        self._scans.append(scan)
 
     def sample(
         self,
         seconds: float | None,
         interval_s: float = 0.5,
         should_stop: Callable[[], bool] = lambda: False,
+        before_last: Callable[[], None] = lambda: None,
     ) -> Iterator[HeapSnapshot]:
         """Yield a snapshot every `interval_s` until `seconds` are over or the target has ended.
 
-        The last one is the final one: the counting has stopped before it was read.
+        The last one is the final one: the counting has stopped before it was read. If the target
+        still runs then, `before_last` is called first.
         """
-        end_s = self._opened_ns / 1e9 + seconds if seconds is not None else float("inf")
+        end_s = self.opened_ns / 1e9 + seconds if seconds is not None else float("inf")
         next_s = time.monotonic() + interval_s
         while next_s < end_s and not should_stop():
             time.sleep(max(0.0, next_s - time.monotonic()))
@@ -140,6 +180,7 @@ class Tracer(AbstractContextManager["Tracer"]):
         else:
             if not should_stop():
                 time.sleep(max(0.0, end_s - time.monotonic()))
+            before_last()
         yield self.stop()
 
     def _open(self, pid: int, symbolizer: Symbolizer) -> dict[str, Any]:
@@ -148,7 +189,7 @@ class Tracer(AbstractContextManager["Tracer"]):
 
     def _take_snapshot(self, operation: str) -> HeapSnapshot:
         header, payload = ask(self._connection, operation=operation)
-        elapsed_s = (header["now_ns"] - self._opened_ns) / 1e9
+        elapsed_s = (header["now_ns"] - self.opened_ns) / 1e9
         pid_by_number = {0: self.target.pid}
         running = {self.target.pid: header["is_running"]}
         executed = {self.target.pid: header["has_executed"]}
@@ -157,6 +198,8 @@ class Tracer(AbstractContextManager["Tracer"]):
                 pid_by_number[number] = pid
                 running[pid] = not has_executed and psutil.pid_exists(pid)
                 executed[pid] = bool(has_executed)
+        # Before the decoding, which takes a second where many symbols are new.
+        resources = {pid: read_resources(pid) for pid in pid_by_number.values() if running[pid]}
         usages = self._decoder.decode(header, payload)
         for number, pid in pid_by_number.items():
             mine = usages.get(number, [])
@@ -165,7 +208,7 @@ class Tracer(AbstractContextManager["Tracer"]):
                 elapsed_s=elapsed_s,
                 stacks=_sort_by_size(heap),
                 events=decode_events(header["counters"], heap),
-                resources=read_resources(pid) if running[pid] else None,
+                resources=resources.get(pid),
                 is_running=running[pid],
                 has_executed=executed[pid],
                 mappings=_sort_by_size([usage for usage in mine if usage.kind != "heap"]),
@@ -184,6 +227,7 @@ class Tracer(AbstractContextManager["Tracer"]):
             target=Target(pid, self._commands[pid]),
             snapshots=tuple(self._snapshots[pid]),
             sample_bytes=self.options.sample_bytes,
+            scans=tuple(self._scans) if pid == self.target.pid else (),
         )
 
 

@@ -1,4 +1,4 @@
-"""Start the tracer service with root's rights, and stop it."""
+"""Start the tracer service with root's rights, and remove what a killed one has left."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from lablib.errors import LabError, ToolMissingError, TracerError
 from lablib.privilege import root_prefix
-from lablib.tracing import client, protocol
+from lablib.tracing import client, holdings, protocol
 
 SYSTEM_PYTHON = "/usr/bin/python3"
 """The distribution's Python, which its bcc belongs to."""
@@ -22,6 +22,10 @@ _CHECKOUT = Path(__file__).resolve().parents[2]
 _BOOTSTRAP = (
     "import sys; sys.path.insert(0, sys.argv.pop(1));"
     "from lablib.tracing.service import main; main()"
+)
+_SWEEP = (
+    "import sys; sys.path.insert(0, sys.argv.pop(1));"
+    "from lablib.tracing.holdings import main; main()"
 )
 
 
@@ -53,6 +57,25 @@ def start_service() -> dict[str, Any]:
     if subprocess.run(command, check=False).returncode != 0:
         raise TracerError("the tracer service could not be started", "try: sudo -v")
     return _await_service(log)
+
+
+def remove_groups() -> list[str]:
+    """Remove what sessions that were killed have left: capped cgroups, what is in them, swap.
+
+    Returns a line for each. Raises `PrivilegeError` where there is something and no root or sudo,
+    and `TracerError` where it can't be removed.
+    """
+    if not holdings.has_holdings(os.getuid()):
+        return []
+    command = [
+        *root_prefix("removing what an experiment has left"),
+        *(SYSTEM_PYTHON, "-I", "-B", "-c", _SWEEP, str(_CHECKOUT)),
+    ]
+    swept = subprocess.run(command, capture_output=True, text=True, check=False)
+    if swept.returncode != 0:
+        said = swept.stderr.strip().splitlines()
+        raise TracerError(f"an experiment's leftovers can't be removed: {said[-1] if said else ''}")
+    return swept.stdout.splitlines()
 
 
 def _check_bcc() -> None:

@@ -59,7 +59,7 @@ class SnapshotDecoder:
         self, description: Mapping[str, Any], resolver: Resolver, sample_bytes: int
     ) -> None:
         """Decode what the session of this description sends."""
-        self._stacks = StackDecoder(description, resolver)
+        self.stacks = StackDecoder(description, resolver)
         self._sample_bytes = sample_bytes
 
     def decode(self, header: Mapping[str, Any], payload: bytes) -> dict[int, list[StackUsage]]:
@@ -69,8 +69,8 @@ class SnapshotDecoder:
         """
         count = int(header["stacks"])
         words: Words = np.frombuffer(payload, np.uint64)
-        rows_end = count + count * self._stacks.words
-        ids, rows = words[:count], words[count:rows_end].reshape(count, self._stacks.words)
+        rows_end = count + count * self.stacks.words
+        ids, rows = words[:count], words[count:rows_end].reshape(count, self.stacks.words)
         usage_by_number = words[rows_end:].reshape(-1, len(USAGE_FIELDS))
         is_current = rows[:, _FIELD["window"]] == header["window"]
         is_mapping = rows[:, _FIELD["is_mapping"]] == 1
@@ -80,13 +80,13 @@ class SnapshotDecoder:
             if number >= len(usage_by_number):
                 continue  # one too many for the table, and counted as lost
             values = usage_by_number[number, :7].tolist()
-            key = (int(row[_FIELD["process"]]), "heap", self._stacks.resolve(row))
+            key = (int(row[_FIELD["process"]]), "heap", self.stacks.resolve(row))
             _add(totals.setdefault(key, [0] * 7), values)
         mapping_ids = ids[is_current & is_mapping].tolist()
         row_by_id = dict(zip(mapping_ids, rows[is_current & is_mapping], strict=True))
         for process, kind, stack_id, *values in header["mappings"]:
             if (found := row_by_id.get(stack_id)) is not None:
-                frames, is_cut = self._stacks.resolve(found)
+                frames, is_cut = self.stacks.resolve(found)
                 stack = (drop_functions(_MAPPING_FUNCTIONS, frames), is_cut)
                 _add(totals.setdefault((process, kind, stack), [0] * 7), [*values, 0, 0])
         usages: dict[int, list[StackUsage]] = {}

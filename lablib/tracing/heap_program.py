@@ -12,8 +12,8 @@ from lablib.tracing.attach import attach_uprobes
 from lablib.tracing.bytecode import KPROBE, RAW_TRACEPOINT, TRACEPOINT
 from lablib.tracing.maps import read_array, read_element, read_hash_map, write_element
 from lablib.tracing.probes import Allocator
-from lablib.tracing.program import SessionProgram, TracerProgram
-from lablib.tracing.protocol import USAGE_FIELDS
+from lablib.tracing.program import SIZES, SessionProgram, TracerProgram
+from lablib.tracing.protocol import BLOCK_FIELDS, BLOCK_KEY_FIELDS, PLACE_FIELDS, USAGE_FIELDS
 
 UPROBE_PROGRAMS = (
     *("on_malloc", "on_calloc", "on_aligned", "on_posix_memalign", "on_realloc"),
@@ -110,6 +110,22 @@ class HeapProgram(SessionProgram):
             return read_array(self._fds["usages"], 8 * len(USAGE_FIELDS), count)
         except OSError as error:
             raise TracerError(f"the kernel did not hand over its totals ({error})") from None
+
+    def read_blocks(self) -> tuple[bytes, bytes, bytes]:
+        """Return the record of the live blocks: its places, and the others' keys and values.
+
+        They are of PLACE_FIELDS, BLOCK_KEY_FIELDS and BLOCK_FIELDS. The places come first: a block
+        that is freed and allocated again meanwhile may be in both, never in none. Raises
+        `TracerError`.
+        """
+        try:
+            places = read_array(self._fds["places"], 8 * len(PLACE_FIELDS), SIZES["MAX_PLACES"])
+            keys, values = read_hash_map(
+                self._fds["blocks"], 8 * len(BLOCK_KEY_FIELDS), 8 * len(BLOCK_FIELDS)
+            )
+        except OSError as error:
+            raise TracerError(f"the kernel did not hand over its blocks ({error})") from None
+        return places, keys, values
 
     def take_mapping_events(self) -> tuple[bytes, bytes]:
         """Return the reports of mappings since the last time, and forget them: keys and values."""

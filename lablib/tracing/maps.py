@@ -18,6 +18,7 @@ from pathlib import Path
 _BPF_MAP_CREATE = 0
 _BPF_MAP_LOOKUP_ELEM = 1
 _BPF_MAP_UPDATE_ELEM = 2
+_BPF_MAP_DELETE_ELEM = 3
 _BPF_OBJ_GET_INFO_BY_FD = 15
 _BPF_MAP_LOOKUP_BATCH = 24
 _BPF_MAP_LOOKUP_AND_DELETE_BATCH = 25
@@ -202,6 +203,12 @@ def write_entries(map_fd: int, count: int, keys: bytes, values: bytes) -> None:
             map_fd=map_fd,
         ),
     )
+
+
+def delete_entry(map_fd: int, key: bytes) -> None:
+    """Remove an entry of a hash map; raises `OSError`, `FileNotFoundError` where there is none."""
+    buffer = ctypes.create_string_buffer(key, len(key))
+    bpf(_BPF_MAP_DELETE_ELEM, _ElementAttributes(map_fd, 0, ctypes.addressof(buffer), 0))
 
 
 def read_map_shape(map_fd: int) -> MapShape:

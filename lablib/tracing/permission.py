@@ -28,6 +28,29 @@ def read_peer_uid(connection: socket.socket) -> int:
     return int(uid)
 
 
+def read_peer_pid(connection: socket.socket) -> int:
+    """Return the process that opened this connection, as this one sees it; 0 if it does not."""
+    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER_CREDENTIALS.size)
+    pid, _, _ = _PEER_CREDENTIALS.unpack(raw)
+    return int(pid)
+
+
+def is_descendant(pid: int, ancestor: int) -> bool:
+    """Return whether a process was started by another, or by one that that one has started.
+
+    Nobody is his own descendant. Whose parent has ended belongs to nobody any more.
+    """
+    while pid > 1:
+        try:
+            stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+        except OSError:
+            return False
+        pid = int(stat.rpartition(")")[2].split()[1])
+        if pid == ancestor:
+            return ancestor > 0
+    return False
+
+
 class Target:
     """A process that its caller is allowed to trace, held by a pidfd."""
 

@@ -45,7 +45,7 @@ from lablib.tracing.protocol import (
 PROGRAMS_DIR = Path(__file__).parent / "programs"
 PARTS = (
     *("session", "stack", "blocks", "heap", "mappings"),
-    *("faults", "memory_calls", "lifecycle"),
+    *("faults", "memory_calls", "lifecycle", "pressure"),
 )
 """The files that make up the program, in the order in which they are compiled as one."""
 
@@ -57,6 +57,7 @@ MAPS = (
     *("blank_mapping_call", "mapping_calls", "mapping_events"),
     *("thread_faults", "fault_walk", "faults"),
     *("memory_call_begins", "memory_call_walk", "last_break", "memory_calls"),
+    *("pressure_roles", "pressure_members", "reclaims", "victims", "pressure_totals"),
 )
 """All tables of the program, by name."""
 MAX_FRAMES = 64
@@ -71,6 +72,7 @@ SIZES = {
     "MAX_MAPPING_EVENTS": 16 * 1024,
     "MAX_FAULTS": 256 * 1024,
     "MAX_MEMORY_CALLS": 256 * 1024,
+    "MAX_MEMBERS": 1024,
     "MAX_UNWIND_PAGES": MAX_UNWIND_PAGES,
     "MAX_UNWIND_ROWS": MAX_UNWIND_ROWS,
     "MAX_ALLOCATORS": MAX_ALLOCATORS,
@@ -116,13 +118,16 @@ class TracerProgram:
     has_links: bool
 
 
-def compile_tracer(functions: Iterable[str]) -> TracerProgram:
-    """Return the named functions, compiled: about two seconds of one core. Raises `TracerError`."""
+def compile_tracer(functions: Iterable[str], offsets: Mapping[str, int]) -> TracerProgram:
+    """Return the named functions, compiled: about two seconds of one core.
+
+    `offsets` are where the fields of tracepoints lie, by the macros' names. Raises `TracerError`.
+    """
     namespace = os.stat("/proc/self/ns/pid")
     flags = [
         f"-DPID_NAMESPACE_DEVICE={namespace.st_dev}",
         f"-DPID_NAMESPACE_INODE={namespace.st_ino}U",
-        *(f"-D{name}={value}" for name, value in SIZES.items()),
+        *(f"-D{name}={value}" for name, value in {**SIZES, **offsets}.items()),
     ]
     return TracerProgram(
         compile_program(_read_source(), flags, functions, MAPS), has_uprobe_links()

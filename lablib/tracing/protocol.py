@@ -22,7 +22,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lablib.errors import TracerError
+from lablib import errors
+from lablib.errors import LabError, TracerError
 
 RUN_DIR = Path("/run/memory-leak-lab")
 """Where the service keeps its socket and its log; made by the service, owned by root."""
@@ -93,6 +94,14 @@ USAGE_FIELDS = (
 )
 """The words of `struct usage` in stack.bpf.c."""
 
+BLOCK_KEY_FIELDS = ("address", "process")
+BLOCK_FIELDS = ("size_bytes", "born_ns", "stack_number")
+PLACE_FIELDS = ("address", *BLOCK_FIELDS, "others")
+"""The words of `struct block_key`, `struct block` and `struct place` in blocks.bpf.c."""
+
+FIRST_BLOCK_ADDRESS = 2
+"""A lower address in a place says that no block is there."""
+
 ENDINGS = ("reached_top", "is_cut", "is_too_deep")
 """How a walk of a stack ended, in the order of `enum ending` in stack.bpf.c."""
 
@@ -111,10 +120,32 @@ FAULT_FLAGS = {"is_write": 1, "is_instruction": 2, "was_present": 4, "by_kernel"
 CALL_FIELDS = ("time_ns", "thread", "name", "address", "length_bytes", "result", "stack_id")
 """The words of `struct memory_call_key` and `struct memory_call` in memory_calls.bpf.c."""
 
+MAX_SWAP_BYTES = 256 << 20
+"""How much swap the lab makes at most, for all experiments together."""
+
+GROUP_LIMITS = {"limit_bytes": (8 << 20, 1 << 30), "swap_bytes": (0, MAX_SWAP_BYTES)}
+"""Lowest and highest of what a request for a capped cgroup may say."""
+
+RECLAIM_KINDS = ("memcg_reclaim", "direct_reclaim", "by_limit")
+RECLAIM_FIELDS = (
+    "count",
+    "ns",
+    "longest_ns",
+    "reclaimed_pages",
+    "written_pages",
+    "swapped_out_pages",
+)
+"""The totals of each kind of reclaim, in the order of the enums in pressure.bpf.c."""
+
+VICTIM_FIELDS = ("tgid", "time_ns", "vm_kib", "anon_kib", "file_kib", "shared_kib")
+"""The words of `struct victim` in pressure.bpf.c."""
+
 _LENGTHS = struct.Struct("!II")
 _TRACING_DIR = Path(__file__).parent
 
 Message = tuple[dict[str, Any], bytes]
+Reply = Message | tuple[dict[str, Any], bytes, int]
+"""What the service answers; some answers pass on a file descriptor."""
 
 
 def socket_path() -> Path:
@@ -126,19 +157,41 @@ def service_fingerprint() -> str:
     """Return 12 hex digits that change whenever the tracer's code does (Python and C)."""
     digest = hashlib.sha256()
     package = _TRACING_DIR.parent
-    base = [package / "errors.py", *(package / "records").glob("*.py")]
+    base = [package / name for name in ("errors.py", "ptrace.py", "resources.py")]
+    base += [*(package / "records").glob("*.py"), *(package / "system").glob("*.py")]
     tracing = [*_TRACING_DIR.glob("*.py"), *_TRACING_DIR.glob("programs/*.c")]
     for path in sorted(base + tracing):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:12]
 
 
-def send(connection: socket.socket, header: dict[str, Any], payload: bytes = b"") -> None:
-    """Send one message; the payload's bytes go as they are."""
+def send(
+    connection: socket.socket,
+    header: dict[str, Any],
+    payload: bytes = b"",
+    descriptor: int | None = None,
+) -> None:
+    """Send one message; the payload's bytes go as they are.
+
+    A `descriptor` is passed on behind it, for `receive_descriptor`.
+    """
     text = json.dumps(header).encode()
     connection.sendall(_LENGTHS.pack(len(text), len(payload)) + text)
     if payload:
         connection.sendall(payload)
+    if descriptor is not None:
+        socket.send_fds(connection, [b"\0"], [descriptor])
+
+
+def receive_descriptor(connection: socket.socket) -> int:
+    """Return the file descriptor that was passed on behind a message, now this process's own.
+
+    Raises `TracerError` where none comes.
+    """
+    _, descriptors, _, _ = socket.recv_fds(connection, 1, 1)
+    if len(descriptors) != 1:
+        raise TracerError("the tracer's connection ended where a file should have come")
+    return descriptors[0]
 
 
 def receive(
@@ -181,6 +234,21 @@ def read_numbers(
             raise TracerError(f"{name} must be a number from {lowest:,} to {highest:,}")
         given[name] = value
     return given
+
+
+def read_pid(request: Mapping[str, Any]) -> int:
+    """Return the process id that a request names; raises `TracerError` for one that can't be."""
+    pid = request.get("pid")
+    if type(pid) is not int or not 0 < pid < 1 << 31:
+        raise TracerError("the request names no valid process id")
+    return pid
+
+
+def describe_error(error: LabError) -> dict[str, str]:
+    """Return an error as a reply says it: `kind` is the name of its class."""
+    kind = type(error).__name__
+    kind = kind if hasattr(errors, kind) else "TracerError"
+    return {"kind": kind, "message": error.message, "fix": error.fix}
 
 
 def _receive_exactly(connection: socket.socket, size: int, may_end: bool = False) -> bytes:

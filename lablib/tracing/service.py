@@ -22,15 +22,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-from lablib import errors
 from lablib.errors import LabError, TracerError
-from lablib.tracing import protocol
+from lablib.tracing import holdings, protocol
+from lablib.tracing.group_session import serve_group
 from lablib.tracing.heap_program import HEAP_FUNCTIONS
 from lablib.tracing.kernel import enter_private_mounts
 from lablib.tracing.memleak import run_memleak
 from lablib.tracing.memory_program import MEMORY_FUNCTIONS
 from lablib.tracing.memory_session import MemoryOptions, MemorySession
 from lablib.tracing.permission import Target, read_peer_uid
+from lablib.tracing.pressure_program import PRESSURE_FUNCTIONS, read_event_offsets
+from lablib.tracing.pressure_session import PressureSession
 from lablib.tracing.program import TracerProgram, compile_tracer
 from lablib.tracing.session import HeapSession, SessionOptions
 
@@ -146,10 +148,12 @@ class Service:
     def _reap_workers(self) -> None:
         with contextlib.suppress(ChildProcessError):
             while True:
-                pid, _ = os.waitpid(-1, os.WNOHANG)
+                pid, status = os.waitpid(-1, os.WNOHANG)
                 if pid == 0:
                     return
                 self._uid_by_worker.pop(pid, None)
+                if os.WIFSIGNALED(status):  # it had no chance to tidy up
+                    sweep_up()
 
     def _end_all_workers(self) -> None:
         for worker in self._uid_by_worker:
@@ -158,6 +162,16 @@ class Service:
         while self._uid_by_worker and time.monotonic() < deadline:
             self._reap_workers()
             time.sleep(0.02)
+
+
+def sweep_up() -> None:
+    """Remove what killed sessions have left on the machine, and say so in the log."""
+    try:
+        removed = holdings.sweep()
+    except OSError as error:
+        removed = [f"what killed sessions have left can't be removed: {error}"]
+    for line in removed:
+        print(f"swept up: {line}", file=sys.stderr, flush=True)
 
 
 def serve_connection(
@@ -198,7 +212,7 @@ def _serve_request(
             _require_owner(
                 caller_uid, owner_uid, f"ask for room for more than {FREE_FOR_ALL_BLOCKS:,} blocks"
             )
-        with contextlib.closing(Target(_read_pid(request), caller_uid)) as target:
+        with contextlib.closing(Target(protocol.read_pid(request), caller_uid)) as target:
             _serve_session(connection, HeapSession(program, target, options, payload))
     elif operation == "trace_memory":
         memory_options = MemoryOptions.parse(request)
@@ -206,20 +220,26 @@ def _serve_request(
             _require_owner(
                 caller_uid, owner_uid, f"ask for room for more than {FREE_FOR_ALL_FAULTS:,} faults"
             )
-        with contextlib.closing(Target(_read_pid(request), caller_uid)) as target:
+        with contextlib.closing(Target(protocol.read_pid(request), caller_uid)) as target:
             _serve_session(connection, MemorySession(program, target, memory_options, payload))
+    elif operation == "trace_pressure":
+        _serve_session(connection, PressureSession(program, caller_uid, request))
+    elif operation == "make_group":
+        serve_group(connection, caller_uid, request)
     elif operation == "run_memleak":
         _require_owner(
             caller_uid, owner_uid, "run memleak, which reads a program's symbols with root's rights"
         )
         signal.alarm(0)  # memleak has its own time limit
-        with contextlib.closing(Target(_read_pid(request), caller_uid)) as target:
+        with contextlib.closing(Target(protocol.read_pid(request), caller_uid)) as target:
             protocol.send(connection, run_memleak(connection, target, request))
     else:
         raise TracerError("the tracer service does not know this request")
 
 
-def _serve_session(connection: socket.socket, session: HeapSession | MemorySession) -> None:
+def _serve_session(
+    connection: socket.socket, session: HeapSession | MemorySession | PressureSession
+) -> None:
     signal.alarm(0)  # set up in time
     protocol.send(connection, session.description)
     while True:
@@ -251,18 +271,9 @@ def _require_owner(caller_uid: int, owner_uid: int, what: str) -> None:
         )
 
 
-def _read_pid(request: dict[str, Any]) -> int:
-    pid = request.get("pid")
-    if type(pid) is not int or not 0 < pid < 1 << 31:
-        raise TracerError("the request names no valid process id")
-    return pid
-
-
 def _send_error(connection: socket.socket, error: LabError) -> None:
-    kind = type(error).__name__
-    record = {"kind": kind if hasattr(errors, kind) else "TracerError"}
     with contextlib.suppress(OSError):
-        protocol.send(connection, {"error": {**record, "message": error.message, "fix": error.fix}})
+        protocol.send(connection, {"error": protocol.describe_error(error)})
 
 
 FINGERPRINT = protocol.service_fingerprint()
@@ -284,7 +295,10 @@ def main() -> None:
         except OSError:
             return  # another one serves here already, or is about to
         enter_private_mounts()
-        program = compile_tracer([*HEAP_FUNCTIONS, *MEMORY_FUNCTIONS])
+        sweep_up()
+        program = compile_tracer(
+            [*HEAP_FUNCTIONS, *MEMORY_FUNCTIONS, *PRESSURE_FUNCTIONS], read_event_offsets()
+        )
         Service(options.socket, options.owner_uid, program).run()
     except LabError as error:
         sys.exit(f"lab-tracer: {error}")

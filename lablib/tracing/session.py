@@ -19,6 +19,7 @@ from typing import Any, Literal
 from lablib.errors import TargetError, TracerError
 from lablib.tracing.attach import ALL_PROCESSES
 from lablib.tracing.heap_program import HeapProgram
+from lablib.tracing.holder import Holder
 from lablib.tracing.mappings import MappingEvent, MappingLedger
 from lablib.tracing.permission import Target
 from lablib.tracing.probes import find_allocators
@@ -38,6 +39,7 @@ from lablib.tracing.protocol import (
     MAX_SAMPLE_BYTES,
     STACK_LIMITS,
     Message,
+    Reply,
     read_numbers,
 )
 
@@ -93,6 +95,8 @@ class HeapSession:
         self._ledgers: dict[int, MappingLedger] = defaultdict(_make_ledger)
         self._has_lost_leader = False
         self._probed_thread = target.pid
+        self._holder: Holder | None = None
+        self._memory: int | None = None
         max_blocks = options.max_blocks or choose_max_blocks(target.pid)
         self._program.make_maps(
             {
@@ -152,8 +156,14 @@ class HeapSession:
         """Count no more allocations, but go on following the window's blocks to their end."""
         self.set_state(FREES_ONLY)
 
-    def answer(self, operation: object) -> Message:
-        """Do what the client asks for, and return the snapshot after it; raises `TracerError`."""
+    def answer(self, operation: object) -> Reply:
+        """Do what the client asks for, and return what there is to say; raises `TracerError`."""
+        if operation == "census":
+            return self.read_census()
+        if operation == "hold":
+            return self.hold()
+        if operation == "resume":
+            return {"held_s": self._resume()}, b""
         if operation == "open_window":
             self.open_window()
         elif operation == "close_window":
@@ -196,6 +206,67 @@ class HeapSession:
             "processes": self._describe_processes(),
         }
         return header, ids + rows + totals
+
+    def read_census(self) -> Message:
+        """Return the live blocks, one by one, and the rows of the stacks that allocated them.
+
+        The program goes on meanwhile: the header's `now_ns` is of the beginning.
+        """
+        now_ns = time.monotonic_ns()
+        self.tend()
+        places, keys, values = self._program.read_blocks()
+        self.tend()
+        ids, rows = self._program.read_stack_rows()
+        header = {
+            "now_ns": now_ns,
+            "window": self._session.window,
+            "places": len(places),
+            "keys": len(keys),
+            "values": len(values),
+            "stacks": len(ids) // 8,
+        }
+        return header, places + keys + values + rows
+
+    def hold(self) -> Reply:
+        """Stop the target's threads; return their registers, and its memory as a descriptor.
+
+        It goes on with `resume`, with the end of this session, or after MAX_HOLD_S. Blocks that are
+        born later are no older than the header's `now_ns`. A target that can't be held is no error
+        of the session, which goes on: then the header says why.
+        """
+        self._resume()
+        try:
+            self._check_identity()
+            self._holder = Holder(self._target.pid)
+            now_ns = time.monotonic_ns()
+            self._program.write_clock(now_ns)
+            threads = self._holder.threads
+            self._memory = _open_memory(self._target.pid, threads[0].thread)
+            self._check_identity()  # asked again of whose memory has been opened
+        except TargetError as error:
+            self._resume()
+            return {"refusal": error.message, "fix": error.fix}, b""
+        header = {
+            "now_ns": now_ns,
+            "threads": [(each.thread, each.stack_pointer, len(each.registers)) for each in threads],
+        }
+        return header, b"".join(each.registers for each in threads), self._memory
+
+    def _check_identity(self) -> None:
+        """Raise `TargetError` unless the target is the program that it was, and the caller's."""
+        self._target.check()
+        if self._program.read_fate()[0]:
+            raise TargetError(f"process {self._target.pid} became another program")
+
+    def _resume(self) -> float | None:
+        """Let the target go on; return for how long it stood still, None: it had gone on before."""
+        if self._memory is not None:
+            os.close(self._memory)
+            self._memory = None
+        if self._holder is None:
+            return None
+        holder, self._holder = self._holder, None
+        return holder.release()
 
     def _take_mapping_events(self) -> None:
         keys, values = self._program.take_mapping_events()
@@ -250,6 +321,14 @@ def choose_max_blocks(pid: int) -> int:
         pages = 0
     by_memory = pages * os.sysconf("SC_PAGE_SIZE") // RSS_BYTES_PER_BLOCK
     return min(MAX_BLOCKS_LIMIT, max(SIZES["MAX_BLOCKS"], by_memory))
+
+
+def _open_memory(pid: int, thread: int) -> int:
+    """Return a descriptor of a process's memory, by a thread of its own that has not ended."""
+    try:
+        return os.open(f"/proc/{pid}/task/{thread}/mem", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        raise TargetError(f"process {pid} ended while it was held") from None
 
 
 def _make_ledger() -> MappingLedger:

@@ -1,6 +1,7 @@
 """The panels of the workbook while their programs live: they move, obey, and leave a picture."""
 
 import contextlib
+import re
 
 from notebook_page import (
     SIZES,
@@ -29,8 +30,8 @@ MAPPED = r"([\d,.]+) MiB mapped"
 USED_BLOCKS = r"used [\d.]+ \w+ \(([\d,]+) blocks?\)"
 UNITS = {"bytes": 1 / (1 << 20), "KiB": 1 / 1024, "MiB": 1, "GiB": 1024}
 
-_IS_LATER = """([axis, before]) => [...axis.querySelectorAll('.tick text')]
-    .some(tick => Number(tick.textContent) > before)"""
+_IS_LATER = """([chart, before]) =>
+    Number(chart.getAttribute('aria-label').match(/to ([\\d.]+)/)[1]) > before"""
 
 
 @contextlib.contextmanager
@@ -79,12 +80,16 @@ def read_picture(panel):
 
 def await_later(panel):
     """Wait until the chart's axis of time goes on, and its lines with it."""
-    axis = panel.locator(".bqplot .axis").first
-    lines = panel.locator(".bqplot path.line")
-    expect(lines).to_have_count(3)
-    ticks = [float(tick) for tick in axis.locator(".tick text").all_text_contents()]
-    await_change(lines.nth(1))
-    panel.page.wait_for_function(_IS_LATER, arg=[axis.element_handle(), max(ticks)])
+    chart = panel.locator(".lab-lines canvas")
+    drawn = chart.evaluate("canvas => canvas.toDataURL()")
+    last = read_last_time(chart)
+    panel.page.wait_for_function(_IS_LATER, arg=[chart.element_handle(), last])
+    assert chart.evaluate("canvas => canvas.toDataURL()") != drawn
+
+
+def read_last_time(chart):
+    """The time of the newest point on a chart, in seconds."""
+    return float(chart.get_attribute("aria-label").split(":")[0].split()[-1])
 
 
 def read_regions(panel):
@@ -109,7 +114,7 @@ def test_sizes_move_obey_the_slider_and_outlive_page_and_kernel(chromium, notebo
         take_live_screenshots(page, panel, name)
 
         assert "VmSize" in stop(panel)
-        expect(panel.locator(".bqplot")).not_to_be_visible()
+        expect(panel.locator(".lab-lines")).not_to_be_visible()
         press(panel, "Start")
         await_later(panel)
         expect(panel.locator("img")).to_have_count(0)
@@ -119,6 +124,26 @@ def test_sizes_move_obey_the_slider_and_outlive_page_and_kernel(chromium, notebo
         assert read_picture(panel) == words
         reopen(page, notebook_server, name)
         assert read_picture(page.locator(".jp-Cell-outputArea:has(img[alt*=VmSize])")) == words
+
+
+def test_a_group_obeys_its_limit_swaps_and_is_killed_beyond_it(
+    chromium, notebook_server, capped_groups
+):
+    name, title = "group.ipynb", "Your group"
+    anonymous, swap = r"anonymous, in RAM\s+([\d,.]+) MiB", r"in swap\s+([\d,.]+) MiB"
+    with open_live(chromium, notebook_server, name, "steer_group(", title) as (page, panel):
+        await_number(panel, anonymous, 24, 32)
+        assert move_slider(page, "limit (MiB", -6) == "16"
+        expect(panel.get_by_text("limit 16: limit_bytes 16,777,216")).to_be_visible()
+        await_number(panel, r"limit\s+([\d,.]+) MiB", 16, 16)
+        await_number(panel, swap, 7, 20)
+        await_change(panel.locator(".bqplot path.line").nth(1))
+        take_live_screenshots(page, panel, name)
+        assert move_slider(page, "rate (MiB / s", 16) == "32"
+        await_number(panel, anonymous, 0, 1)  # of an eater that was killed
+        words = stop(panel)
+        assert "limit goes from 64 to 16 MiB" in words
+        assert re.search(r"with [1-9]\d* OOM kill", words)  # each step of the slider is a start
 
 
 def test_the_stack_grows_by_the_slider_and_stays(chromium, notebook_server):

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-from conftest import require_for_notebook
 from notebook_page import (
     SIZES,
     find_cut_off,
@@ -15,7 +14,6 @@ from notebook_page import (
     open_notebook,
     open_page,
     press_button,
-    read_outputs,
     reopen,
     resize,
     run_all,
@@ -27,10 +25,22 @@ from playwright.sync_api import expect
 NAMES = sorted(path.stem for path in Path(__file__).parents[2].glob("notebooks/*.ipynb"))
 
 
-def choose_another_rate(page):
-    """The slider of the rate, and the proof at the end, which was made with the first one."""
+def spoil_the_fix(page):
+    """The learner takes the free away, builds it, and is told; then puts it back."""
+    field = find_outputs(page).locator("textarea")
+    right = field.input_value()
+    field.fill(right.replace("free(v);", ""))
+    press_button(page, "Build, run and compare")
+    said = find_outputs(page).get_by_text("keeps 8,192 bytes a term, as before", exact=False)
+    expect(said).to_have_count(1, timeout=60_000)
+    field.fill(right.replace("free(v);", "free(w);"))
+    press_button(page, "Build, run and compare")
+    expect(find_outputs(page).get_by_text("it doesn't compile", exact=False)).to_have_count(1)
+    field.fill(right)
+    press_button(page, "Build, run and compare")
+    said = find_outputs(page).get_by_text("✓ fibonacci (fib_leak.c:19) kept", exact=False)
+    expect(said).to_have_count(1, timeout=60_000)
     assert move_slider(page, "terms / s", -1) == "99"
-    assert any("Fixed: fibonacci kept" in output for output in read_outputs(page))
 
 
 def keep_a_prediction(page):
@@ -73,6 +83,53 @@ def steer_the_family(page):
     expect(find_outputs(page).get_by_text("fork: sharing has been closed")).to_have_count(1)
 
 
+def watch_again(page):
+    """The strips move again, with all cells run, and a second Stop leaves another picture."""
+    pictures = len(find_figures(page))
+    find_outputs(page).get_by_role("button", name="Start").first.click()
+    expect(find_outputs(page).get_by_text("Live.", exact=True)).to_have_count(1)
+    expect(find_outputs(page).locator(".bqplot:visible")).not_to_have_count(0)
+    page.wait_for_timeout(4000)
+    take_screenshot(page, "07_vmstat_and_its_friends", "strips")
+    find_outputs(page).get_by_role("button", name="Stop").first.click()
+    expect(find_outputs(page).locator("img")).to_have_count(pictures)
+
+
+def limit_a_group(page):
+    """A slider and a button for the learner's own group, which has ended with a cell above."""
+    assert move_slider(page, "rate (MiB / s", 1) == "2"
+    expect(find_outputs(page).get_by_text("grow 2: the experiment is over")).to_have_count(1)
+    press_button(page, "free all of it")
+    expect(find_outputs(page).get_by_text("release: the experiment is over")).to_have_count(1)
+
+
+def take_form_screenshots(page, form, step):
+    """One in each size, with the form at the top; then the window is as it was."""
+    before = page.viewport_size
+    for size in SIZES:
+        resize(page, size)
+        form.evaluate("form => form.scrollIntoView({block: 'start'})")
+        take_screenshot(page, "06_what_is_a_leak", step)
+    page.set_viewport_size(before)
+
+
+def classify(page):
+    """A letter by keyboard, in both rounds; each is answered once, and says the score."""
+    forms = find_outputs(page).locator(".lab-classes")
+    for left in (2, 1):
+        expect(forms).to_have_count(left)
+        form = forms.first
+        form.get_by_role("radio", name="A: Leak").press("Space")
+        form.get_by_role("radio", name="A: Leak").press("ArrowDown")
+        expect(form.get_by_role("radio", name="A: Growth")).to_be_checked()
+        form.get_by_role("radio", name="B: Can't tell").press("Space")
+        take_form_screenshots(page, form, f"round{3 - left}")
+        button = find_outputs(page).get_by_role("button", name="Give my answers").first
+        button.press("Enter")
+        expect(find_outputs(page).get_by_text(" left open.")).to_have_count(3 - left)
+    expect(find_outputs(page).get_by_role("cell", name="○ left open")).not_to_have_count(0)
+
+
 # What a learner does in a notebook: it is given the page, with all cells run.
 INTERACTIONS = {
     "00_start_here": keep_a_prediction,
@@ -81,7 +138,10 @@ INTERACTIONS = {
     "03_the_stack": go_deeper,
     "04_the_heap": steer_the_heap,
     "05_shared_and_mapped": steer_the_family,
-    "09_fibonacci_case": choose_another_rate,
+    "07_vmstat_and_its_friends": watch_again,
+    "06_what_is_a_leak": classify,
+    "08_when_memory_runs_out": limit_a_group,
+    "09_fibonacci_case": spoil_the_fix,
 }
 
 
@@ -93,7 +153,6 @@ def name(request):
 @pytest.fixture(scope="module")
 def page(name, chromium, notebook_server):
     """The notebook with all cells run, once for the tests of this module, in their order."""
-    require_for_notebook(name)
     with open_page(chromium) as page:
         open_notebook(page, notebook_server, f"{name}.ipynb")
         run_all(page)

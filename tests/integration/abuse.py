@@ -177,7 +177,10 @@ WORDS = sorted(
 """All plain words in the tracer's code: its operations, its options, and much that is neither."""
 
 TRACING = ("trace_heap", "trace_memory")
-OPERATIONS = ("status", "stop_service", *TRACING, "run_memleak", "snapshot", "open_window", "read")
+OPERATIONS = (
+    *("status", "stop_service", *TRACING, "trace_pressure", "run_memleak", "make_group"),
+    *("snapshot", "open_window", "read", "take", "set_limit", "kill", "close"),
+)
 
 MAX_PID = 1 << 22
 """The kernel's own limit (PID_MAX_LIMIT): a number above it is no process's."""
@@ -288,7 +291,7 @@ def trace_requests(pid: int) -> st.SearchStrategy[bytes]:
 
 def _is_harmless(request: dict[str, Any]) -> bool:
     operation, pid = request.get("operation"), request.get("pid")
-    if operation in TRACING:
+    if operation in (*TRACING, "trace_pressure"):
         return type(pid) is not int or not 0 < pid <= MAX_PID
     return operation not in ("stop_service", "run_memleak")
 

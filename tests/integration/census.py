@@ -17,7 +17,7 @@ from typing import Any
 
 import psutil
 
-from lablib.tracing import maps
+from lablib.tracing import holdings, maps
 
 RETURN_TIMEOUT_S = 120.0
 """How long sessions may take to end, and the kernel to let go of what they held."""
@@ -161,3 +161,9 @@ def read_changed_code(pid: int) -> list[str]:
             if memory.read(len(on_disk)) != on_disk:
                 changed.append(path[0])
     return changed
+
+
+def read_groups(service_pid: int) -> list[dict[str, Any]]:
+    """Return the facts of the capped groups that a service's sessions hold."""
+    family = {service_pid, *(child.pid for child in psutil.Process(service_pid).children())}
+    return [facts for facts in holdings.list_holdings() if facts.get("worker") in family]

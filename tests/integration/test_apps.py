@@ -1,7 +1,10 @@
 """The leaky apps print what they should, keep their rate, and stay within their cap."""
 
+import contextlib
+import os
 import subprocess
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -9,6 +12,7 @@ import pytest
 from lablib.apps import LocalApp, build_app, list_apps, list_corpus
 from lablib.errors import AppError
 from lablib.release import MEMORY_CAP_BYTES
+from lablib.sysv import list_system_v_segments, remove_system_v_segment
 
 PACED = list_corpus()
 STEERED = sorted(set(list_apps()) - set(PACED))
@@ -37,17 +41,20 @@ def test_one_term_a_second_is_the_default():
         assert process.stdout.read().split(b"\n")[:-1] == [b"2th => 1", b"3th => 2", b"4th => 3"]
 
 
-@pytest.mark.parametrize("name", PACED)
-def test_every_app_waits_for_its_release_and_keeps_its_terms(name):
-    with LocalApp(build_app(name), rate=0, terms=10) as app:
+def test_every_app_waits_for_its_release_and_keeps_its_terms():
+    with contextlib.ExitStack() as running:
+        apps = [
+            running.enter_context(LocalApp(build_app(name), rate=0, terms=10)) for name in PACED
+        ]
         time.sleep(0.2)
-        assert app.read_logs() == ""
-        app.release()
-        assert app.wait(10) == 0
-        assert app.read_logs() != ""
+        assert [app.app.name for app in apps if app.read_logs() != ""] == []
+        for app in apps:
+            app.release()
+        assert {app.app.name: app.wait(30) for app in apps} == dict.fromkeys(PACED, 0)
+        assert [app.app.name for app in apps if app.read_logs() == ""] == []
 
 
-@pytest.mark.parametrize("name", list_apps())
+@pytest.mark.parametrize("name", ["fib_leak", "exception_path", *STEERED])
 @pytest.mark.parametrize(
     "options", [["--rate", "x"], ["--terms", "-1"], ["extra"], ["--none"], ["--lifetime", "x"]]
 )
@@ -70,6 +77,55 @@ def test_a_steered_app_ends_with_its_input_or_its_lifetime(name):
     assert subprocess.run([program], stdin=subprocess.DEVNULL, timeout=10).returncode == 0
     with subprocess.Popen([program, "--lifetime", "1"], stdin=subprocess.PIPE) as process:
         assert process.wait(10) == 0
+
+
+def list_survivors(pid):
+    """The shared memory that a process has made."""
+    rows = [line.split() for line in Path("/proc/sysvipc/shm").read_text().splitlines()]
+    files = list(Path("/dev/shm").glob(f"memory-leak-lab-{os.getuid()}-{pid}-*"))
+    return files + [row[1] for row in rows if row[4] == str(pid)]
+
+
+def await_none(list_some, pid):
+    deadline = time.monotonic() + 10
+    while list_some(pid) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return not list_some(pid)
+
+
+@pytest.mark.parametrize("name", ["posix_shm", "sysv_shm"])
+def test_what_outlives_an_app_is_removed_however_that_ends(name):
+    with LocalApp(build_app(name), rate=0, terms=5, stays=True) as app:
+        app.release()
+        app.wait_for_terms(10)
+        assert len(list_survivors(app.pid)) == 5
+    assert await_none(list_survivors, app.pid)  # it was killed
+    with LocalApp(build_app(name), rate=0, terms=5) as app:
+        app.release()
+        assert app.wait(10) == 0
+    assert await_none(list_survivors, app.pid)
+
+
+@pytest.mark.parametrize("name", ["posix_shm", "sysv_shm"])
+def test_shared_memory_without_end_stops_at_its_cap(name):
+    with LocalApp(build_app(name), rate=0) as app:
+        app.release()
+        assert app.wait(30) == 2
+        assert "so many are enough" in app.read_logs()[-200:]
+
+
+def test_clean_up_removes_the_shared_memory_of_an_app_whose_guard_was_killed_too():
+    with LocalApp(build_app("sysv_shm"), rate=0, terms=5, stays=True) as app:
+        for guard in psutil.Process(app.pid).children():
+            guard.kill()
+        app.release()
+        app.wait_for_terms(10)
+        ids = [int(segment) for segment in list_survivors(app.pid)]
+        assert len(ids) == 5
+        assert set(ids) <= set(list_system_v_segments())
+    assert all(remove_system_v_segment(segment) for segment in ids)
+    assert list_survivors(app.pid) == []
+    assert not remove_system_v_segment(ids[0])
 
 
 def test_a_leak_without_end_stops_at_its_cap():

@@ -1,32 +1,56 @@
-"""The truth about each program of the corpus is true, to the byte."""
+"""The truth about each program of the corpus is true, to the byte; and so is a variant's."""
 
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from conftest import require_tracer
-from corpus import Growth, is_stack_of, measure_growth
+from corpus import is_stack_of, measure_growth
 
 from lablib.apps import build_app, list_corpus, read_truth
+from lablib.variants import build_variant, draw_variant
 
-AT_A_TIME = 10
+AT_A_TIME = 4
+VARIANTS = [
+    draw_variant(name, key)
+    for key, name in [
+        (b"a", "error_path"),
+        (b"b", "mmap_short"),
+        (b"c", "thread_stacks"),
+        (b"e", "sysv_shm"),
+        (b"h", "plugin_leak"),
+        (b"i", "shared_cycle"),
+        (b"j", "one_bad_thread"),
+        (b"l", "undo_history"),
+    ]
+]
 
 
 @pytest.fixture(scope="module")
 def growths():
-    """What each program's terms add, all of them measured several at a time."""
+    """What the terms of each program and of each variant add, measured several at a time."""
     require_tracer()
     with ThreadPoolExecutor(AT_A_TIME) as pool:
-        yield {name: pool.submit(lambda name=name: measure_growth(build_app(name)))
-               for name in list_corpus()}  # fmt: skip
+        measured = {
+            name: pool.submit(lambda name=name: measure_growth(build_app(name)))
+            for name in list_corpus()
+        }
+        yield measured | {
+            variant.identity: pool.submit(lambda it=variant: measure_growth(build_variant(it)))
+            for variant in VARIANTS
+        }
 
 
 @pytest.mark.parametrize("name", list_corpus())
 def test_each_term_adds_what_the_truth_says_and_nothing_else_grows(name, growths):
-    check_growth(read_truth(name), growths[name])
+    check_growth(read_truth(name), growths[name].result())
 
 
-def check_growth(truth, measured: Future[Growth]):
-    growth = measured.result()
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.app_name)
+def test_so_it_is_with_other_names_numbers_and_depths(variant, growths):
+    check_growth(variant.truth, growths[variant.identity].result())
+
+
+def check_growth(truth, growth):
     assert growth.missed == 0
     expected = dict.fromkeys(growth.kernel, 0)
     for leak in truth["leaks"]:

@@ -4,13 +4,15 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from lablib import study
 from lablib.apps import DEBUG_DIR, build_app
-from lablib.containers import ContainerApp, copy_from_image
+from lablib.containers import ContainerApp, copy_from_image, find_container_pid
 from lablib.errors import DockerError
 from lablib.release import MEMORY_CAP_BYTES
 
@@ -55,6 +57,60 @@ def test_logs_exec_and_cp_work_and_the_cap_includes_swap(docker_runtime, docker,
     assert top.kind == "leaking"
     assert top.growth_bytes_per_s == pytest.approx(100 * 8192, rel=0.1)
     assert top.usage.live_bytes == top.usage.live_blocks * 8192
+    scan = observation.trace.scans[-1]
+    assert scan.limits == ()
+    (reach,) = (stack for stack in scan.stacks if stack.frames == top.usage.frames)
+    assert reach.reached_blocks <= 1 + 0.3 * 100  # the newest count as reached
+    assert reach.lost_bytes == reach.lost_blocks * 8192 > 0
+
+
+def test_what_outgrows_its_container_is_killed_and_docker_allows_as_much_swap_again(docker_runtime):
+    ended = study.outgrow_container("fib_leak", rate=8000, memory_mib=16, name="lab-test-outgrown")
+    assert ended.memory_bytes == 16 << 20
+    assert ended.memory_and_swap_bytes == 32 << 20
+    assert ended.is_oom_killed
+    assert ended.exit_code == 137
+    assert "th => " in ended.last_line
+    with pytest.raises(DockerError, match="no container called lab-test-outgrown"):
+        find_container_pid(docker_runtime.engine, "lab-test-outgrown")
+
+
+def test_the_line_that_is_shown_makes_the_same_container(docker_runtime, docker):
+    with study.start_app(docker_runtime, "fib_leak", rate=7, name="lab-test") as app:
+        shown = json.loads(docker("inspect", "lab-test"))[0]
+        assert app.run_words[:4] == ("docker", "run", "--detach", "--name=lab-test")
+        by_hand = [*app.run_words[1:3], "--name=lab-test-by-hand", *app.run_words[4:]]
+        docker(*by_hand)
+        try:
+            ours = json.loads(docker("inspect", "lab-test-by-hand"))[0]
+        finally:
+            docker("rm", "--force", "lab-test-by-hand")
+    for part, names in {
+        "HostConfig": (
+            *("Memory", "MemorySwap", "NetworkMode", "PidsLimit", "CapDrop", "SecurityOpt"),
+            *("CapAdd", "Privileged", "Binds", "PidMode", "IpcMode", "ReadonlyRootfs"),
+        ),
+        "Config": ("Image", "Cmd", "Entrypoint", "User", "Labels", "Env"),
+    }.items():
+        assert {n: shown[part][n] for n in names} == {n: ours[part][n] for n in names}
+
+
+def test_a_paused_app_stands_still_and_is_removed_all_the_same(docker_runtime, docker):
+    with study.start_app(docker_runtime, "fib_leak", rate=200, name="lab-test") as app:
+        app.release()
+        app.pause()
+        await_stop(app.pid)
+        before = app.read_logs()
+        time.sleep(0.1)
+        assert app.read_logs() == before
+    assert "lab-test" not in docker("ps", "--all").decode()
+
+
+def await_stop(pid):
+    deadline = time.monotonic() + 10
+    while psutil.Process(pid).status() != psutil.STATUS_STOPPED:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def owner_of(pid):

@@ -16,6 +16,7 @@ import pytest
 from lablib import cleanup
 from lablib.apps import build_app
 from lablib.errors import AppError
+from lablib.resources import read_resources
 from lablib.steering import GuardedSegment, SteeredApp, list_segments, segment_path
 from lablib.teaching.heap_use import follow_heap
 
@@ -315,8 +316,10 @@ class TestRecursion:
     @pytest.mark.parametrize("command", ["overflow", "overflow_thread"])
     def test_a_stack_that_overflows_ends_the_process(self, app, command):
         app.ask("recurse", 10, 1000)
+        assert app.ended_by == ""
         assert app.ask_fatal(command) == "SIGSEGV"
         assert not app.is_running
+        assert app.ended_by == "SIGSEGV"
 
 
 class TestBlocks:
@@ -516,6 +519,61 @@ class TestSharing:
             with pytest.raises(AppError, match=why):
                 app.ask(*command)
         assert app.is_running
+
+
+class TestEater:
+    @pytest.fixture
+    def app(self, start):
+        return start("eater")
+
+    def eat(self, app, size_bytes, rate):
+        """Have it grow until it has taken so much, and then pause; return what it has."""
+        app.ask("grow", rate)
+        deadline = time.monotonic() + 10
+        while not self.has(app, size_bytes) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        app.ask("grow", 0)
+        return app.ask("info")["bytes"]
+
+    def has(self, app, size_bytes):
+        info = app.ask("info")
+        return info["bytes"] >= size_bytes or info["is_refused"]
+
+    def test_it_grows_at_the_rate_until_it_is_paused(self, app):
+        started_s = time.monotonic()
+        taken = self.eat(app, 8 * MIB, rate=16)
+        assert time.monotonic() - started_s > 8 / 16 - 0.1  # never faster
+        assert taken >= 8 * MIB
+        time.sleep(0.2)
+        assert app.ask("info") == {"bytes": taken, "rate": 0, "is_refused": 0}
+
+    def test_all_that_it_takes_is_resident_until_it_is_released(self, app):
+        before = read_resources(app.pid).rss_anon_bytes
+        taken = self.eat(app, 20 * MIB, rate=200)
+        assert abs(read_resources(app.pid).rss_anon_bytes - before - taken) < 100 * KIB
+        assert app.ask("release") == {"bytes": taken}
+        assert read_resources(app.pid).rss_anon_bytes - before < 100 * KIB
+        assert self.eat(app, 10 * MIB, rate=200) >= 10 * MIB
+
+    def test_touching_what_is_resident_takes_no_fault(self, app):
+        taken = self.eat(app, 10 * MIB, rate=200)
+        touched = app.ask("touch", 100)
+        assert touched["pages"] == taken // PAGE
+        assert (touched["minor_faults"], touched["major_faults"]) == (0, 0)
+
+    def test_the_rate_may_change_while_it_grows(self, app):
+        app.ask("grow", 1)
+        assert app.ask("info")["rate"] == 1
+        assert self.eat(app, 20 * MIB, rate=200) >= 20 * MIB  # at the first it would take 20 s
+
+    def test_at_its_cap_it_says_so_and_lives(self, app):
+        app.ask("grow", 1024)
+        deadline = time.monotonic() + 10
+        while not app.ask("info")["is_refused"] and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert 200 * MIB < app.ask("info")["bytes"] < 256 * MIB
+        app.ask("release")
+        assert app.ask("info")["bytes"] == 0
 
 
 class TestSteering:

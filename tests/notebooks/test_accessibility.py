@@ -2,7 +2,6 @@
 
 import pytest
 from accessibility import find_problems
-from conftest import require_for_notebook
 from execution import NAMES, execute, run_notebook
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
@@ -11,7 +10,6 @@ TITLE = "# A title\n\n"
 
 @pytest.mark.parametrize("name", NAMES)
 def test_everybody_can_read_the_notebook(name):
-    require_for_notebook(name)
     assert find_problems(run_notebook(name)) == []
 
 

@@ -20,6 +20,7 @@ RANKS = {
             "wording",
             "truth",
             "demangling",
+            "sysv",
         ],
         1,
     ),
@@ -32,23 +33,40 @@ RANKS = {
             "system",
             "symbols",
             "analysis",
+            "reachability",
             "recording",
-            "page_cache",
-            "tracing",
             "launcher",
             "proc",
             "steering",
+            "page_cache",
+            "exhaustion",
         ],
         3,
     ),
     **dict.fromkeys(
-        ["containers", "startup", "plots", "figures", "report", "flame", "live", "windows"], 4
+        [
+            "containers",
+            "startup",
+            "plots",
+            "figures",
+            "report",
+            "flame",
+            "live",
+            "windows",
+            "tracing",
+            "variants",
+            "catalogue",
+            "editing",
+            "group_samples",
+        ],
+        4,
     ),
-    **dict.fromkeys(["study", "comparison", "panels", "cleanup", "watching"], 5),
-    **dict.fromkeys(["doctor", "demo", "jupyter", "grading", "cli_trace"], 6),
-    **dict.fromkeys(["teaching", "cli_compare", "cli_check"], 7),
-    **dict.fromkeys(["cli"], 8),
-    **dict.fromkeys(["__main__"], 9),
+    **dict.fromkeys(["comparison", "panels", "cleanup", "capped", "scanning"], 5),
+    **dict.fromkeys(["study", "watching", "grading"], 6),
+    **dict.fromkeys(["doctor", "demo", "jupyter", "cli_trace"], 7),
+    **dict.fromkeys(["teaching", "cli_compare", "cli_check"], 8),
+    **dict.fromkeys(["cli"], 9),
+    **dict.fromkeys(["__main__"], 10),
 }
 
 
@@ -107,7 +125,8 @@ def test_the_service_needs_nothing_from_pypi_but_what_the_distribution_has():
             for module in filter(None, modules):
                 if module.startswith("lablib"):
                     path = module.replace("lablib", "", 1).lstrip(".").replace(".", "/")
-                    files = (f"{path}.py", f"{path}/__init__.py")
+                    folders = [*Path(path).parents][:-1]  # importing a module imports these
+                    files = (f"{path}.py", *(f"{each}/__init__.py" for each in (path, *folders)))
                     pending += [file for file in files if path and (PACKAGE / file).is_file()]
                 elif module.split(".")[0] not in sys.stdlib_module_names:
                     foreign.add(module.split(".")[0])

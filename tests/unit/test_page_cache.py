@@ -25,6 +25,14 @@ def test_what_is_written_or_read_is_cached_and_can_be_forgotten():
         assert file.cached_bytes == 3 * MIB + mmap.PAGESIZE
 
 
+def test_a_part_of_it_can_be_read():
+    with CachedFile() as file:
+        file.write(64 * MIB)
+        file.forget()
+        assert file.read(MIB + 1) == MIB + 1
+        assert MIB < file.cached_bytes < 32 * MIB
+
+
 def test_its_bytes_are_still_there_when_its_pages_are_forgotten():
     with CachedFile() as file:
         file.write(MIB)

@@ -53,6 +53,7 @@ PALETTES = {
         "SIZE_STYLES",
         "TOUCH_STYLES",
         "VMSTAT_STYLES",
+        "STACK_STYLES",
     )
 }
 
@@ -98,7 +99,7 @@ def test_no_two_styles_look_alike_and_none_has_another_ones_label(name):
     assert len({style.label for style in styles}) == len(styles)
 
 
-@pytest.mark.parametrize("name", ["SIZE_STYLES", "TOUCH_STYLES", "VMSTAT_STYLES"])
+@pytest.mark.parametrize("name", ["SIZE_STYLES", "TOUCH_STYLES", "VMSTAT_STYLES", "STACK_STYLES"])
 def test_lines_differ_without_any_colour(name):
     styles = PALETTES[name].values()
     assert len({(style.dashes, style.marker) for style in styles}) == len(styles)

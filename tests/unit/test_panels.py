@@ -5,6 +5,7 @@ import itertools
 import re
 import threading
 import time
+from dataclasses import replace
 
 import ipywidgets
 import numpy as np
@@ -17,6 +18,7 @@ from process_records import (
     LIBC,
     MIB,
     PAGE,
+    make_group,
     make_heap_map,
     make_pages,
     make_sizes,
@@ -28,6 +30,7 @@ from lablib.panels import (
     AddressSpacePanel,
     AppControls,
     Button,
+    GroupPanel,
     HeapMapPanel,
     SizesPanel,
     Slider,
@@ -35,7 +38,9 @@ from lablib.panels import (
 )
 from lablib.panels.address_space import UNKNOWN, AddressSpaceWidget, gather_cells
 from lablib.panels.heap_map import HeapMapWidget
-from lablib.records import ResidentPages
+from lablib.panels.line_chart import LineChart
+from lablib.panels.sources import MAX_SHARE, Pace
+from lablib.records import GroupStep, ResidentPages
 
 PNG = b"\x89PNG\r\n"
 DEADLINE_S = 20
@@ -83,11 +88,71 @@ def test_sizes_panel_has_the_last_points_in_its_lines():
     panel = SizesPanel(make_sizes(20), points=8)
     for record in make_sizes(20):
         panel._draw(record)
-    assert list(panel.lines) == ["VmSize", "RSS", "PSS"]
-    assert np.allclose(panel.lines["RSS"].x, np.arange(12, 20) * 0.1)
-    assert list(panel.lines["RSS"].y) == [26, 28, 30, 32, 34, 36, 38, 40]
-    assert list(panel.lines["VmSize"].y) == [260] * 8
-    assert panel.scales["y"].max > 260
+    assert [line["name"] for line in panel.chart.lines] == ["VmSize", "RSS", "PSS"]
+    times, sizes = zip(*panel.chart.read_line("RSS"), strict=True)
+    assert np.allclose(times, np.arange(12, 20) * 0.1)
+    assert sizes == (26, 28, 30, 32, 34, 36, 38, 40)
+    assert [size for _, size in panel.chart.read_line("VmSize")] == [260] * 8
+
+
+def test_a_size_that_is_not_known_has_no_point_and_its_last_number_is_in_words():
+    records = make_sizes(4)
+    panel = SizesPanel(records)
+    panel._draw(records[0])
+    for record in records[1:]:
+        words = panel._draw(replace(record, pss_bytes=None))
+    assert [len(panel.chart.read_line(name)) for name in ("RSS", "PSS")] == [4, 1]
+    known = panel.chart.read_line("PSS")[0][1]
+    assert f"PSS <b>{known:,.1f} MiB</b>" in words
+    panel._clear()
+    assert panel.chart.read_line("RSS") == []
+
+
+def test_a_frame_of_sizes_is_one_message_of_a_few_kilobytes(monkeypatch):
+    records = make_sizes(301)
+    panel = SizesPanel(records)
+    for record in records[:-1]:
+        panel._draw(record)
+    sent = []
+    monkeypatch.setattr(LineChart, "send_state", lambda self, key=None: sent.append(key))
+    panel._draw(records[-1])
+    assert sent == ["points"]
+    assert len(panel.chart.points) == 300 * 4 * 4
+
+
+# How often.
+
+
+def test_a_panel_that_costs_much_has_fewer_frames_and_says_so(outputs):
+    def burn():
+        done_s = time.thread_time() + 0.05
+        while time.thread_time() < done_s:
+            pass
+        return make_sizes(1)[0]
+
+    panel = SizesPanel(burn, interval_s=0.01)
+    panel.show()
+    await_that(lambda: base.SLOWED in panel.status.value)
+    panel.stop()
+    assert len(panel.samples) < 20
+
+
+def test_the_pace_bounds_what_a_panel_costs_in_a_second():
+    stopping = threading.Event()
+    waits = []
+    stopping.wait = waits.append  # nobody stops it
+    pace = Pace(0.1, stopping)
+    for _ in range(20):
+        done_s = time.thread_time() + 0.01
+        while time.thread_time() < done_s:
+            pass
+        pace.wait()
+    assert pace.is_slowed
+    assert waits[-1] > 0.01 / MAX_SHARE / 2
+    for _ in range(40):
+        pace.wait()
+    assert not pace.is_slowed
+    assert waits[-1] <= 0.1
 
 
 def test_a_recording_runs_at_its_pace_says_so_and_ends(outputs):
@@ -115,7 +180,7 @@ def test_records_at_hand_are_never_called_live():
 def test_show_starts_it_and_stop_leaves_a_picture_in_the_same_output(outputs):
     panel = SizesPanel(stream(make_sizes(5)), interval_s=0.01)
     panel.show()
-    await_that(lambda: len(panel.samples) > base.RECORDS_TIMED)
+    await_that(lambda: "a second" in panel.status.value)
     assert re.search(r"Live, [\d.e+]+ a second\.", panel.status.value)
     assert panel.stop_button.disabled is False
     assert panel.start_button.disabled is True
@@ -263,7 +328,7 @@ def test_address_space_panel_tells_the_map_every_region_in_words():
     regions = {region["start"]: region for region in panel.map.regions}
     assert len(regions) == 21
     heap = regions[HEAP]
-    assert (heap["kind"], heap["size"], heap["resources"]) == ("heap", "132 KiB", "8 KiB")
+    assert (heap["kind"], heap["size"], heap["resident"]) == ("heap", "132 KiB", "8 KiB")
     assert heap["share"] == round(8 / 132, 4)
     for said in ("malloc, by brk", "rw-p", "PSS 8 KiB", "[heap]", "Readable, writable, private"):
         assert said in heap["words"]
@@ -284,7 +349,32 @@ def test_what_has_not_changed_is_not_sent_again(monkeypatch):
     panel._draw(make_space())
     assert sent == []
     panel._draw(make_space(heap_rss=40 * KIB))
-    assert sent == ["regions"]
+    assert sent == ["changes"]
+    assert [region["start"] for region in panel.map.changes["new"]] == [HEAP]
+    assert panel.map.changes["gone"] == []
+
+
+def test_the_map_is_told_all_again_where_much_has_changed():
+    panel = AddressSpacePanel(make_space())
+    panel._draw(make_space())
+    whole = make_space()
+    few = replace(whole, segments=whole.segments[:3])
+    panel._draw(few)
+    assert [region["start"] for region in panel.map.regions] == [s.start for s in few.segments]
+    assert panel.map.changes == {"new": [], "gone": []}
+    panel._draw(replace(whole, segments=whole.segments[1:4]))
+    assert len(panel.map.regions) == 3
+
+
+def test_a_region_that_is_gone_or_back_as_it_was_is_told():
+    panel = AddressSpacePanel(make_space())
+    whole = make_space()
+    panel._draw(whole)
+    panel._draw(replace(whole, segments=whole.segments[1:]))
+    assert panel.map.changes == {"new": [], "gone": [whole.segments[0].start]}
+    assert len(panel.map.regions) == 21
+    panel._draw(make_space())
+    assert panel.map.changes == {"new": [], "gone": []}
 
 
 def test_pages_are_read_only_where_the_view_is_small_enough():
@@ -360,7 +450,7 @@ def test_the_live_address_space_is_read_again_and_again(outputs):
 
 
 def test_the_scripts_fetch_nothing():
-    for widget in (AddressSpaceWidget, HeapMapWidget):
+    for widget in (AddressSpaceWidget, HeapMapWidget, LineChart):
         for text in (str(widget._esm), str(widget._css)):
             assert "import " not in text
             assert "http" not in text.replace("http://www.w3.org/2000/svg", "")
@@ -462,3 +552,62 @@ def test_controls_and_buttons_say_what_they_do(outputs):
         assert isinstance(widget, (ipywidgets.Button, ipywidgets.IntSlider))
     assert "application/vnd.jupyter.widget-view+json" in outputs[0]["data"]
     assert issubclass(AppError, LabError)
+
+
+# A group and its limit.
+
+
+def test_group_panel_has_what_the_group_holds_its_limit_and_the_waiting():
+    panel = GroupPanel(make_group(25), points=20)
+    for record in make_group(25):
+        words = panel._draw(record)
+    assert len(panel.lines["limit"].y) == 20
+    assert set(panel.lines["limit"].y) == {64}
+    assert list(panel.lines["anonymous"].y)[-1] == 64
+    assert list(panel.lines["page cache"].y)[-1] == 0
+    assert list(panel.lines["swap"].y)[-3:] == [24, 28, 32]
+    assert list(panel.waiting["some"].y)[-1] == pytest.approx(50)
+    assert len(panel.hits.x) == 13
+    assert set(panel.hits.y) == {64}
+    assert panel.sizes.max > 64
+    assert "in swap <b>32.0 MiB</b>" in words
+    assert "some waited <b>50 %</b>" in words
+    assert "the limit was met <b>13 times</b>" in words
+    assert (panel.times.min, panel.times.max) == (pytest.approx(1.0), pytest.approx(4.8))
+
+
+def test_group_panel_says_how_long_the_room_lasts():
+    panel = GroupPanel(make_group(25))
+    words = [panel._draw(record) for record in make_group(25)]
+    assert "room <b>96.0 MiB</b>" in words[0]
+    assert "at this rate" not in words[0]
+    assert "room <b>56.0 MiB</b>, for <b>2.8 s</b> at this rate" in words[10]
+
+
+def test_group_panel_without_a_limit_or_pressure_says_so():
+    panel = GroupPanel(make_group(3, limit=None, has_pressure=False))
+    words = [panel._draw(record) for record in make_group(3, limit=None, has_pressure=False)]
+    assert "waiting <b>not known</b>" in words[-1]
+    assert "no limit" in words[-1]
+    assert list(panel.lines["limit"].x) == []
+
+
+def test_group_panel_leaves_a_picture_with_the_steps_that_were_taken_meanwhile(outputs):
+    steps = []
+    panel = GroupPanel(lambda: iter(make_group(30)), steps=steps)
+    steps.append(GroupStep(0.5, 1.0, "eater grow 4"))
+    panel.show()
+    assert panel.wait(DEADLINE_S)
+    assert "with 1 OOM kill" in outputs[-1]["data"]["text/plain"]
+    figure, _ = panel._plot()
+    assert figure.axes[0].texts[0].get_text() == "1"
+
+
+def test_group_panel_begins_anew_without_the_old_points(outputs):
+    panel = GroupPanel(lambda: iter(make_group(3)))
+    panel.show()
+    panel.wait(DEADLINE_S)
+    panel.start()
+    panel.wait(DEADLINE_S)
+    assert len(panel.samples) == 3
+    assert len(panel.lines["anonymous"].x) == 3

@@ -9,7 +9,7 @@ from lablib.errors import LabError
 from lablib.records import MEMORY_CALLS, USAGE_KINDS
 from lablib.symbols import parse_mappings
 from lablib.system import parse_vmstat_line
-from lablib.tracing import memory_session, program, protocol, session
+from lablib.tracing import memory_session, pressure_program, program, protocol, session
 from lablib.tracing.memleak import parse_memleak
 from lablib.tracing.program import PROGRAMS_DIR
 
@@ -112,6 +112,15 @@ def read_words(part, name):
     source = (PROGRAMS_DIR / f"{part}.bpf.c").read_text()
     body = re.search(rf"struct {name} \{{(.*?)\}};", source, re.DOTALL)[1]
     return tuple(re.findall(r"[us]64 (\w+);", body))
+
+
+def test_the_layout_of_reclaims_and_victims_is_that_of_the_kernel_side():
+    assert read_enum("reclaim_kind") == (*protocol.RECLAIM_KINDS, "reclaim_kinds")
+    *fields, _ = (name.removeprefix("reclaim_") for name in read_enum("reclaim_field"))
+    assert tuple(fields) == protocol.RECLAIM_FIELDS
+    assert read_enum("role") == ("no_role", "member", "limiter")
+    assert (pressure_program.MEMBER, pressure_program.LIMITER) == (1, 2)
+    assert read_words("pressure", "victim") == protocol.VICTIM_FIELDS
 
 
 def test_the_layout_of_faults_and_calls_is_that_of_the_kernel_side():

@@ -10,6 +10,7 @@ from process_records import (
     MIB,
     PAGE,
     make_faults,
+    make_group,
     make_heap_map,
     make_pages,
     make_sizes,
@@ -21,16 +22,18 @@ from lablib.errors import LabError
 from lablib.plots import (
     plot_address_space,
     plot_faults,
+    plot_group,
     plot_heap_map,
     plot_heap_use,
     plot_resident_pages,
     plot_sizes,
     plot_vmstat,
 )
+from lablib.plots.group import find_kills
 from lablib.plots.machine import choose_limits, read_strips
 from lablib.plots.parts import spread_out
 from lablib.plots.regions import find_span, measure_resident
-from lablib.records import Chunk, HeapMap, HeapUse, ResidentPages
+from lablib.records import Chunk, GroupStep, HeapMap, HeapUse, ResidentPages
 from lablib.wording import format_size
 
 
@@ -103,7 +106,7 @@ def test_bars_are_filled_as_far_as_they_are_resident():
     figure, _ = plot_address_space(make_space(heap_bytes=40 * MIB, heap_rss=10 * MIB))
     ends = {round(patch.get_x() + patch.get_width()) for patch in patches_named(figure, "region")}
     filled = {
-        round(patch.get_x() + patch.get_width()) for patch in patches_named(figure, "resources")
+        round(patch.get_x() + patch.get_width()) for patch in patches_named(figure, "resident")
     }
     assert 40 * MIB in ends
     assert 10 * MIB in filled
@@ -114,7 +117,7 @@ def test_a_bar_that_is_too_short_for_the_scale_is_filled_if_it_is_resident():
     figure, _ = plot_address_space(make_space())
     drawn, filled = (
         [patch.get_width() for patch in patches_named(figure, gid)]
-        for gid in ("region", "resources")
+        for gid in ("region", "resident")
     )
     assert min(filled) == min(drawn)
 
@@ -187,7 +190,7 @@ def test_heap_map_draws_every_block_and_its_key_adds_them_up():
 
 def test_a_line_of_a_large_heap_stands_for_several_pages():
     end = HEAP + 100 * MIB
-    figure, _ = plot_heap_map(HeapMap(HEAP, end, (Chunk(HEAP, 100 * MIB, "used"),)))
+    figure, _ = plot_heap_map(HeapMap.of(HEAP, end, [Chunk(HEAP, 100 * MIB, "used")]))
     (axes,) = figure.axes
     assert axes.get_xlim()[1] == 4 * MIB
     assert axes.get_ylim()[0] <= 40
@@ -329,3 +332,40 @@ def test_marks_stand_across_all_strips_with_their_words_on_the_first():
     assert second.get_xlabel() == "time (s)"
     assert first.get_ylabel() == "free\n(MiB)"
     assert words.endswith("Marked: leak starts at 1 s, again at 1 s.")
+
+
+def test_a_group_has_its_sizes_under_its_limit_and_its_waiting_below():
+    figure, words = plot_group(make_group(25))
+    above, below = figure.axes
+    lines = {line.get_label(): list(line.get_ydata()) for line in above.lines}
+    assert lines["limit"] == [64] * 25
+    assert lines["anonymous, in RAM"][-1] == 64
+    assert lines["page cache"][0] == 20
+    assert lines["page cache"][-1] == 0
+    assert lines["in swap"][-1] == 32
+    hits = next(line for line in above.lines if line.get_label() == "the limit was met")
+    assert min(hits.get_xdata()) > 2.2  # 20 MiB of a file and 44 taken
+    assert [line.get_label() for line in below.lines] == ["some waited", "all waited"]
+    assert list(below.lines[0].get_ydata())[-1] == pytest.approx(50)
+    assert "in swap goes from 0 to 32 MiB" in words
+    assert "the limit was met 13 times, with no OOM kill" in words
+    assert "some process waited for memory for 17 % of the time, all of them for 17 %" in words
+
+
+def test_an_oom_kill_is_a_line_with_its_name_and_steps_have_their_numbers():
+    samples = make_group(30)
+    steps = [GroupStep(at, 1.0, "eater grow 4") for at in (0.0, 0.05, 4.0)]
+    figure, words = plot_group(samples, "A kill", steps)
+    assert find_kills(samples) == [samples[25].elapsed_s]
+    assert texts_of(figure) == ["1,2", "3", "OOM kill"]
+    assert "with 1 OOM kill;" in words
+
+
+def test_pressure_that_is_not_measured_is_said():
+    figure, words = plot_group(make_group(10, has_pressure=False))
+    assert "not measured by this kernel" in texts_of(figure)
+    assert "how long processes waited is not measured" in words
+
+
+def test_no_sample_of_a_group_is_said():
+    assert plot_group([])[1] == "No sample was taken."

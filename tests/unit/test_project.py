@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 import benchmarks
-from lablib.apps import find_source, list_apps, read_truth
+from lablib.apps import find_source, list_apps, list_corpus, read_truth
+from lablib.catalogue import write_catalogue
 from lablib.truth import WHAT_LEAKS
 
 if sys.version_info >= (3, 11):
@@ -24,7 +25,7 @@ C_FILES = sorted(
     path.relative_to(ROOT)
     for folder in ("leaky_apps", "lablib", "labs", "tests", "benchmarks")
     for path in (ROOT / folder).rglob("*")
-    if path.suffix in (".c", ".cpp", ".h")
+    if path.suffix in (".c", ".cpp", ".h") and "build" not in path.relative_to(ROOT).parts
 )
 ALLOCATES = re.compile(
     r"\b(x?malloc|calloc|realloc|mmap|pthread_create|open|accept4|getline|strdup|asprintf|shmget"
@@ -89,6 +90,22 @@ def test_ground_truth_names_a_line_that_allocates_in_that_function(name):
         functions = re.findall(r"^\S.*\b(\w+)\(.*\)$", above, re.MULTILINE)
         assert functions[-1] == leak["function"]
         assert leak["what"] in WHAT_LEAKS
+
+
+def test_the_page_about_the_apps_is_made_from_their_truth():
+    page = (ROOT / "leaky_apps" / "README.md").read_text()
+    assert page == write_catalogue(), "run: python -m lablib.catalogue > leaky_apps/README.md"
+
+
+def test_the_corpus_has_leaks_and_look_alikes_of_all_kinds():
+    truths = [read_truth(name) for name in list_corpus()]
+    assert sum(truth["is_leak"] for truth in truths) >= 26
+    assert sum(not truth["is_leak"] for truth in truths) >= 12
+    assert {leak["what"] for truth in truths for leak in truth["leaks"]} == set(WHAT_LEAKS)
+    kinds = {"leaking", "growing", "plateau", "churn", "clean", "retention"}
+    assert all(set(truth["verdicts"]) <= kinds and truth["verdicts"] for truth in truths)
+    for truth in truths:
+        assert truth["is_leak"] == bool({"leaking", "growing"} & set(truth["verdicts"]))
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("notebooks/*.ipynb")), ids=lambda path: path.stem)

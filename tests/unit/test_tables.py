@@ -56,7 +56,7 @@ def test_columns_of_vmstat_are_explained_with_this_machines_values(monkeypatch):
 
 
 def test_changes_of_columns_have_a_sign_and_stand_at_the_right(monkeypatch):
-    before, now = make_vmstat([512, 256], cache_bytes=[64, 300.5])
+    before, now = make_vmstat([512, 256], cache_bytes=[64, 300.5], buffer_bytes=[8.01, 8])
     page, _ = show(
         monkeypatch,
         machine.compare_columns,
@@ -66,5 +66,6 @@ def test_changes_of_columns_have_a_sign_and_stand_at_the_right(monkeypatch):
     rows = {row.th.text: [cell.text for cell in row.find_all("td")] for row in page.select("tr")}
     assert rows["free"] == ["-256.0", "+256.0"]
     assert rows["cache"] == ["+236.5", "-236.5"]
+    assert rows["buff"] == ["+0.0", "+0.0"]
     assert rows["available"] == ["-", "-"]
     assert page.select("th[scope=col]")[1].text == "there"

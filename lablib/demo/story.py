@@ -3,71 +3,44 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import difflib
 import os
 import socket
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
-from typing import Any
 
-from matplotlib.figure import Figure
 from rich.console import Console
 from rich.panel import Panel
 from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from lablib.analysis import estimate_slope, judge_fix
-from lablib.apps import APPS_DIR, DEBUG_DIR, find_source
+from lablib.analysis import estimate_slope, judge_trace
+from lablib.apps import APPS_DIR, find_source
+from lablib.comparison import DEFAULT_TERMS, compare_builds, make_build, render_comparison
+from lablib.demo.result import DemoResult, save_artefacts
 from lablib.errors import LabError
-from lablib.plots import MIB, plot_live_bytes, plot_vmstat
+from lablib.plots import MIB
 from lablib.privilege import ask_for_root
-from lablib.recording import save_trace
-from lablib.records import FixVerdict, Frame, HeapSnapshot, MemleakReport
-from lablib.report import KIND_STYLES, describe_trace, render_stack
+from lablib.records import Comparison, Frame, HeapSnapshot, MemleakReport, SymbolCures
+from lablib.report import KIND_STYLES, render_stack
 from lablib.study import (
     Observation,
     RunningApp,
     Runtime,
     choose_runtime,
-    copy_unstripped,
     observe,
+    read_symbol_cures,
     start_app,
 )
 from lablib.tracing.client import read_status, run_memleak
 from lablib.tracing.control import start_service
+from lablib.wording import wrap_command
 
 LEAKY, FIXED = "fib_leak", "fib_fixed"
 MEMLEAK_SECONDS = 2
 RESULTS_DIR = APPS_DIR.parent / "results"
-
-
-@dataclass(frozen=True)
-class SymbolCures:
-    """One stripped process, seen four times: by memleak bare and cured twice, and by ours."""
-
-    bare: MemleakReport
-    copied_binary: MemleakReport
-    debug_file: MemleakReport
-    ours: Observation
-
-
-@dataclass(frozen=True)
-class DemoResult:
-    """All that the case study found; without memleak where its user may not run it."""
-
-    runtime: Runtime
-    rate: float
-    leak: Observation
-    memleak: tuple[MemleakReport, SymbolCures] | None
-    fixed: Observation
-    fix: FixVerdict
-    artefacts: tuple[Path, ...]
 
 
 def run_demo(console: Console, wanted: str | None, seconds: float, rate: float) -> DemoResult:
@@ -85,62 +58,13 @@ def run_demo(console: Console, wanted: str | None, seconds: float, rate: float) 
             memleak = _compare_with_memleak(console, runtime, leaky, rate)
             _show_culprit(console, leaky, leak)
         with _start(console, runtime, FIXED, rate) as repaired:
-            fixed = _prove_fix(console, repaired, seconds)
-        fix = judge_fix(leak.verdict, fixed.verdict)
-        console.print(Text(fix.sentence, KIND_STYLES[fix.kind] if fix.kind != "undecided" else ""))
+            fixed, fix = _prove_fix(console, repaired, seconds)
         artefacts = save_artefacts(
             leak, fixed, RESULTS_DIR / f"{datetime.now():demo-%Y%m%d-%H%M%S}"
         )
     result = DemoResult(runtime, rate, leak, memleak, fixed, fix, artefacts)
     _conclude(console, result)
     return result
-
-
-def describe_demo(result: DemoResult) -> dict[str, Any]:
-    """Return the document of `./lab demo --json`."""
-    return {
-        "runtime": result.runtime.name,
-        "runtime_reason": result.runtime.reason,
-        "rate": result.rate,
-        "leak": describe_trace(result.leak.trace, result.leak.verdict),
-        "fixed": describe_trace(result.fixed.trace, result.fixed.verdict),
-        "fix": dataclasses.asdict(result.fix),
-        "memleak": _describe_memleak(*result.memleak) if result.memleak else None,
-        "vmstat": [dataclasses.asdict(sample) for sample in result.leak.vmstat],
-        "artefacts": [str(path) for path in result.artefacts],
-    }
-
-
-def _describe_memleak(report: MemleakReport, cures: SymbolCures) -> dict[str, Any]:
-    return {
-        **dataclasses.asdict(report),
-        "stripped": {
-            "bare": dataclasses.asdict(cures.bare),
-            "copied_binary": dataclasses.asdict(cures.copied_binary),
-            "debug_file": dataclasses.asdict(cures.debug_file),
-            "lablib": describe_trace(cures.ours.trace, cures.ours.verdict),
-        },
-    }
-
-
-def save_artefacts(leak: Observation, fixed: Observation, folder: Path) -> tuple[Path, ...]:
-    """Save both sessions and the study's plots into `folder`; raises `LabError` if it is full."""
-    machine, _ = plot_vmstat(leak.vmstat, "The machine while fib_leak runs")
-    heaps, _ = plot_live_bytes({"fib_leak": leak.trace, "fib_fixed": fixed.trace})
-    return (
-        save_trace(leak.trace, folder / "leak.trace.json.gz"),
-        save_trace(fixed.trace, folder / "fixed.trace.json.gz"),
-        _save_figure(machine, folder / "vmstat.png"),
-        _save_figure(heaps, folder / "live-bytes.png"),
-    )
-
-
-def _save_figure(figure: Figure, path: Path) -> Path:
-    try:
-        figure.savefig(path, dpi=110)
-    except OSError as error:
-        raise LabError(f"{path} can't be written ({error.strerror})", "free some space") from None
-    return path
 
 
 @contextlib.contextmanager
@@ -206,12 +130,7 @@ def _start(console: Console, runtime: Runtime, name: str, rate: float) -> Iterat
         app = stack.enter_context(start_app(runtime, name, rate))
         leave = stack.pop_all()
     with leave:
-        _command(
-            console,
-            f"docker run --name=app -d memory-leak-lab/{name} --rate {rate:g}"
-            if runtime.engine
-            else f"leaky_apps/build/{name} --rate {rate:g}",
-        )
+        _command(console, wrap_command(app.run_words))
         yield app
 
 
@@ -279,25 +198,19 @@ def _compare_with_memleak(
         return None
     with (
         console.status("running memleak four times, and ours on the stripped program ..."),
-        tempfile.TemporaryDirectory(prefix="memory-leak-lab-") as folder,
         start_app(runtime, LEAKY, rate, stripped=True, name="app-release") as stripped,
-        ThreadPoolExecutor(5) as pool,
+        ThreadPoolExecutor(1) as pool,
     ):
         stripped.release()  # memleak takes seconds to attach: it then misses the thread's start
-        symfs = copy_unstripped(runtime, stripped, Path(folder))
-        ours = pool.submit(observe, stripped, MEMLEAK_SECONDS, 0.3, (DEBUG_DIR,))
         whole = pool.submit(run_memleak, app.pid, MEMLEAK_SECONDS)
-        bare = pool.submit(run_memleak, stripped.pid, MEMLEAK_SECONDS)
-        copied = pool.submit(run_memleak, stripped.pid, MEMLEAK_SECONDS, symfs=symfs)
-        by_id = pool.submit(run_memleak, stripped.pid, MEMLEAK_SECONDS, debug_root=DEBUG_DIR)
-        cures = SymbolCures(bare.result(), copied.result(), by_id.result(), ours.result())
+        cures = read_symbol_cures(runtime, stripped, MEMLEAK_SECONDS)
         report = whole.result()
     _show_memleak(console, "the program as built", report)
     _show_memleak(console, "the same, stripped", cures.bare)
     how = "docker cp" if runtime.engine else "cp"
     _show_memleak(console, f"stripped, with the unstripped program by {how}", cures.copied_binary)
     _show_memleak(console, "stripped, with the debug file by build-id", cures.debug_file)
-    if top := cures.ours.verdict.stacks:
+    if top := judge_trace(cures.ours).stacks:
         console.print(Text("lablib, stripped, with the debug file by build-id", "bold"))
         console.print(Text("\n".join("    " + str(frame) for frame in top[0].usage.frames)))
     return report, cures
@@ -350,7 +263,7 @@ def _show_source(console: Console, source: str, frames: tuple[Frame, ...]) -> No
         )
 
 
-def _prove_fix(console: Console, app: RunningApp, seconds: float) -> Observation:
+def _prove_fix(console: Console, app: RunningApp, seconds: float) -> tuple[Observation, Comparison]:
     before = find_source(LEAKY).read_text().splitlines()
     after = app.read_source().splitlines()
     changes = [
@@ -363,7 +276,17 @@ def _prove_fix(console: Console, app: RunningApp, seconds: float) -> Observation
     console.print(
         Syntax("\n".join(changes[max(0, start - 3) : start + 4]), "diff", theme="ansi_dark")
     )
-    return _observe_with_progress(console, app, seconds)
+    console.print(
+        "While it runs, both programs do the same work once more, as fast as they can, each traced "
+        "from its first instruction to its own end:"
+    )
+    _command(console, f"./lab compare {LEAKY} {FIXED}")
+    with ThreadPoolExecutor(1) as pool:
+        comparing = pool.submit(compare_builds, make_build(LEAKY), make_build(FIXED), DEFAULT_TERMS)
+        fixed = _observe_with_progress(console, app, seconds)
+        fix = comparing.result()
+    console.print(render_comparison(fix))
+    return fixed, fix
 
 
 def _conclude(console: Console, result: DemoResult) -> None:

@@ -11,11 +11,10 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import IO
 
-import psutil
-
 from lablib.errors import LabError, ToolMissingError
 from lablib.records import VmstatSample
 from lablib.resources import read_rss_bytes
+from lablib.system.swap import read_meminfo
 
 KIB = 1024
 
@@ -93,11 +92,10 @@ def sample_vmstat(
                 rss_bytes = None if pid is None else read_rss_bytes(pid)
                 rates = parse_vmstat_line(columns, line, elapsed_s, rss_bytes)
                 sizes = _read_vmstat_once(elapsed_s)
-                available_bytes = psutil.virtual_memory().available
                 yield dataclasses.replace(
                     rates,
+                    available_bytes=read_meminfo()["MemAvailable"],
                     **{name: getattr(sizes, name) for name in _SIZES},
-                    available_bytes=available_bytes,
                 )
     finally:
         process.kill()

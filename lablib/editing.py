@@ -1,0 +1,69 @@
+"""A leaky app's source with a function of the learner's own, built like the apps."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+
+from lablib.apps import APPS_DIR, BUILD_DIR
+from lablib.errors import AppError
+from lablib.records import AppFiles
+
+OWN_DIR = BUILD_DIR / "own"
+"""Where such sources and programs lie."""
+
+_NAME = re.compile(r"\w+")
+
+
+def read_function(source: str, name: str) -> str:
+    """Return a C function's text, from the line of its name to the brace that ends it.
+
+    Raises `AppError` where the source has none of that name at the start of a line's declaration.
+    """
+    start, end = _find_function(source, name)
+    return source[start:end]
+
+
+def replace_function(source: str, name: str, text: str) -> str:
+    """Return a C source with another text for a function; raises `AppError` if there is none."""
+    start, end = _find_function(source, name)
+    return source[:start] + text.strip("\n") + source[end:]
+
+
+def _find_function(source: str, name: str) -> tuple[int, int]:
+    """The braces of a function at the outermost level stand at the start of their lines."""
+    found = re.search(rf"^[\w *]*\b{re.escape(name)}\([^;]*?\)\n\{{.*?^\}}", source, re.M | re.S)
+    if found is None:
+        raise AppError(f"there is no function {name} in the source")
+    return found.span()
+
+
+def build_source(name: str, source: str) -> tuple[AppFiles, str]:
+    """Compile a C source as the leaky apps are, and return the program and the warnings.
+
+    The files are called `name` and lie in `OWN_DIR`. Raises `AppError` with the first error.
+    """
+    if not _NAME.fullmatch(name):
+        raise AppError(f"{name} is no name for a program", "use letters, digits and underscores")
+    executable = OWN_DIR / name
+    file = executable.with_suffix(".c")
+    try:
+        OWN_DIR.mkdir(parents=True, exist_ok=True)
+        file.write_text(source)
+    except OSError as error:
+        raise AppError(f"can't write to {OWN_DIR} ({error.strerror})") from None
+    target = str(executable.relative_to(APPS_DIR))
+    made = subprocess.run(
+        ["make", "-s", "-C", str(APPS_DIR), target], capture_output=True, text=True, check=False
+    )
+    said = [_shorten(line) for line in made.stderr.splitlines()]
+    if made.returncode != 0:
+        errors = [line for line in said if "error" in line.lower()] or said[-1:]
+        raise AppError(f"it doesn't compile: {errors[0] if errors else 'make failed'}")
+    warnings = "\n".join(line for line in said if " warning: " in line)
+    return AppFiles(name, executable, file, {}), warnings
+
+
+def _shorten(line: str) -> str:
+    """Return what the compiler says without the folder of the file."""
+    return re.sub(r"^\S*/(?=\w+\.c:)", "", line)
