@@ -35,13 +35,18 @@ uint64_t requested_page(uint64_t n)
 	return FIRST_IN_FASHION + n / CHANGE_EVERY * CHANGED_PAGES + drawn / 4 % IN_FASHION;
 }
 
+unsigned requested_place(uint64_t n)
+{
+	return (unsigned)(mix((uint64_t)SEED << 32 ^ ~n) % (PAGE_BYTES - SHOWN_BYTES));
+}
+
 void fetch_page(uint64_t number, char *text)
 {
 	static uint64_t fetches;
-	uint64_t word = mix((uint64_t)SEED << 32 ^ ~number);
+	uint64_t word = mix((uint64_t)SEED << 32 ^ number);
 
 	for (int i = 0; i < PAGE_BYTES - 1; i++)
-		text[i] = (char)('a' + (word >> (i % 56)) % 26);
+		text[i] = (char)('a' + mix(word + (uint64_t)i) % 26);
 	text[PAGE_BYTES - 1] = '\0';
 	printf("fetched page %" PRIu64 ", fetch %" PRIu64 "\n", number, ++fetches);
 }

@@ -77,7 +77,8 @@ LEAKY_SITE static void serve(uint64_t n)
 	else
 		page = add_page(number);
 	page->used = n;
-	printf("visitor %" PRIu64 ": page %" PRIu64 ", %.24s\n", n, number, page->text);
+	printf("visitor %" PRIu64 ": page %" PRIu64 ", %.*s\n", n, number, SHOWN_BYTES,
+		page->text + requested_place(n));
 	if (visitors % TELL_EVERY == 0)
 		printf("hits: %" PRIu64 " of %" PRIu64 "\n", hits, visitors);
 }
