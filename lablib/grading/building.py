@@ -7,8 +7,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from lablib.errors import ToolMissingError
-from lablib.grading.sandbox import FOLDER, Limits, Sandboxed
+from lablib.errors import GradingError, ToolMissingError
+from lablib.grading.sandbox import FOLDER, Limits, Run, Sandboxed
 
 LEVELS = ("-O0", "-O2")
 SANITIZED = "sanitized"
@@ -39,27 +39,48 @@ class Build:
         return not self.complaint
 
 
-def build(folder: Path, source: str, level: str, defines: tuple[str, ...] = ()) -> Build:
-    """Compile `source` in `folder`, at one of `LEVELS` or `SANITIZED`.
+def build(folder: Path, source: str, level: str, linked: tuple[str, ...] = ()) -> Build:
+    """Compile `source` in `folder`, at one of `LEVELS` or `SANITIZED`, and link it with `linked`.
 
     Raises `ToolMissingError` without a compiler, and `GradingError` where there is no sandbox.
     """
-    if shutil.which("gcc") is None:
-        raise ToolMissingError(
-            "building a submission needs gcc", "run: sudo apt-get install gcc libc6-dev"
-        )
     flags = _SANITIZERS if level == SANITIZED else (level,)
     program = f"{FOLDER}/{Path(source).stem}{'' if level == SANITIZED else level}"
-    command = ["/usr/bin/gcc", *_FLAGS, *flags, *defines, "-o", program, source]
-    limits = Limits(seconds=_SECONDS, memory_bytes=1 << 30)
-    with Sandboxed(folder, command, limits) as compiler:
-        compiler.release()
-        run = compiler.finish()
+    run = _compile(folder, [*_FLAGS, *flags, "-o", program, source, *linked])
     if run.ended_by != "itself":
         return Build(level, program, f"the compiler was ended: too much {run.ended_by}")
     if run.exit_code != 0:
         return Build(level, program, _find_complaint(run.errors))
     return Build(level, program)
+
+
+def build_companions(
+    folder: Path, sources: tuple[str, ...], failing: tuple[str, ...], seed: int
+) -> tuple[str, ...]:
+    """Compile what a lab links each program with, and return what the linker is to be told.
+
+    The files know `seed` as SEED. Calls of the functions in `failing` go to their __wrap_ ones.
+    Optimised and without frame pointers, so that they stand in nobody's call stack. Raises as
+    `build` does, and `GradingError` where they don't compile.
+    """
+    if not sources:
+        return ()
+    run = _compile(folder, ["-std=gnu11", "-g", "-O2", f"-DSEED={seed}u", "-c", *sources])
+    if run.exit_code != 0:
+        raise GradingError(f"the lab's own files don't build here: {_find_complaint(run.errors)}")
+    objects = (f"{Path(source).stem}.o" for source in sources)
+    return (*objects, *(f"-Wl,--wrap={name}" for name in failing))
+
+
+def _compile(folder: Path, arguments: list[str]) -> Run:
+    if shutil.which("gcc") is None:
+        raise ToolMissingError(
+            "building a submission needs gcc", "run: sudo apt-get install gcc libc6-dev"
+        )
+    limits = Limits(seconds=_SECONDS, memory_bytes=1 << 30)
+    with Sandboxed(folder, ["/usr/bin/gcc", *arguments], limits) as compiler:
+        compiler.release()
+        return compiler.finish()
 
 
 def _find_complaint(errors: str) -> str:

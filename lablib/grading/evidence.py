@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import secrets
 import tempfile
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 from lablib.errors import GradingError
-from lablib.grading.building import LEVELS, SANITIZED, Build, build
+from lablib.grading.building import LEVELS, SANITIZED, Build, build, build_companions
 from lablib.grading.labs import Lab
 from lablib.grading.measuring import Measurement, measure, start_tracer, watch_from_afar
 from lablib.grading.sandbox import Limits, Run, Sandboxed
@@ -29,6 +30,8 @@ class Evidence(AbstractContextManager["Evidence"]):
         self._submitted = self._lay_out(submission.source)
         self._handed_out = self._lay_out((lab.folder / lab.source).read_bytes())
         self.untraced = start_tracer()
+        self._seed = secrets.randbits(32)
+        self._linked: dict[Path, tuple[str, ...]] = {}
         self._builds: dict[tuple[Path, str], Build] = {}
         self._outputs: dict[int, str] = {}
         self._measurements: dict[tuple[str, int], Measurement] = {}
@@ -80,8 +83,16 @@ class Evidence(AbstractContextManager["Evidence"]):
     def _build(self, folder: Path, level: str) -> Build:
         key = folder, level
         if key not in self._builds:
-            self._builds[key] = build(folder, self.lab.source, level)
+            linked = self._build_companions(folder)
+            self._builds[key] = build(folder, self.lab.source, level, linked)
         return self._builds[key]
+
+    def _build_companions(self, folder: Path) -> tuple[str, ...]:
+        """The same seed for both programs, another for each submission: nobody can know it."""
+        if folder not in self._linked:
+            sources = tuple(companion.name for companion in self.lab.companions)
+            self._linked[folder] = build_companions(folder, sources, self.lab.failing, self._seed)
+        return self._linked[folder]
 
     def _command(self, built: Build, terms: int) -> list[str]:
         return [built.path, *self.lab.options, "--terms", str(terms)]

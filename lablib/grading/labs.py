@@ -12,6 +12,7 @@ from lablib.errors import GradingError
 
 LABS_DIR = Path(__file__).resolve().parents[2] / "labs"
 ANSWERS = "answers.json"
+FAILING = "failing.c"
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,10 @@ class Lab:
 
     `terms` is the N of runs over N, 2N and 4N. `options` go to the program before `--terms`.
     `hints` are three for a check, by its kind, each more telling than the one before.
+
+    `companions` are C files of ours that each program is linked with. Calls of the functions in
+    `failing` are refused now and then, by labs/failing.c. Lines of output that begin with one of
+    `may_differ` need not be those of the program as handed out.
     """
 
     name: str
@@ -62,6 +67,9 @@ class Lab:
     checks: tuple[Check, ...]
     questions: tuple[Question, ...]
     hints: Mapping[str, tuple[str, ...]]
+    companions: tuple[Path, ...] = ()
+    failing: tuple[str, ...] = ()
+    may_differ: tuple[str, ...] = ()
 
 
 def list_labs(folder: Path = LABS_DIR) -> list[str]:
@@ -89,7 +97,15 @@ def load_lab(name: str, folder: Path = LABS_DIR) -> Lab:
         checks=tuple(_make_check(dict(check)) for check in data["checks"]),
         questions=tuple(_make_question(dict(question)) for question in data.get("questions", ())),
         hints={kind: tuple(texts) for kind, texts in data.get("hints", {}).items()},
+        companions=_find_companions(path.parent, data),
+        failing=tuple(data.get("failing", ())),
+        may_differ=tuple(data.get("may_differ", ())),
     )
+
+
+def _find_companions(folder: Path, data: Mapping[str, Any]) -> tuple[Path, ...]:
+    own = tuple(folder / name for name in data.get("companions", ()))
+    return (*own, folder.parent / FAILING) if data.get("failing") else own
 
 
 def _make_check(data: dict[str, Any]) -> Check:

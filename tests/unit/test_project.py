@@ -23,7 +23,7 @@ else:
 ROOT = Path(__file__).parents[2]
 C_FILES = sorted(
     path.relative_to(ROOT)
-    for folder in ("leaky_apps", "lablib", "tests", "benchmarks")
+    for folder in ("leaky_apps", "lablib", "labs", "tests", "benchmarks")
     for path in (ROOT / folder).rglob("*")
     if path.suffix in (".c", ".cpp", ".h") and "build" not in path.relative_to(ROOT).parts
 )
