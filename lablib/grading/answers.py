@@ -4,45 +4,74 @@ from __future__ import annotations
 
 from typing import Any
 
+from lablib.grading.building import LEVELS
 from lablib.grading.evidence import Evidence
-from lablib.grading.labs import ANSWERS, Question
+from lablib.grading.labs import ANSWERS, Lab, Question
 from lablib.records import Finding
 from lablib.wording import make_printable
 
 
 def check_answers(evidence: Evidence) -> list[Finding]:
     """Return a finding for each question of the lab."""
-    submission = evidence.submission
+    return [_check_answer(question, evidence) for question in evidence.lab.questions]
+
+
+def skip_answers(lab: Lab) -> list[Finding]:
+    """Return the findings for questions that are about a program as it was handed out."""
+    reason = "Not looked at: the questions are about the program as it was handed out."
     return [
-        _check_answer(question, submission.answers.get(question.name), submission.complaint)
-        for question in evidence.lab.questions
+        Finding(f"question {each.name}", "skipped", reason, 0, each.points)
+        for each in lab.questions
     ]
 
 
-def _check_answer(question: Question, answer: Any, complaint: str) -> Finding:
-    name = f"question {question.name}"
+def _check_answer(question: Question, evidence: Evidence) -> Finding:
+    name, submission = f"question {question.name}", evidence.submission
+    answer = submission.answers.get(question.name)
     if answer in (None, ""):
-        reason = complaint or f"{ANSWERS} has no answer to {question.name}"
+        reason = submission.complaint or f"{ANSWERS} has no answer to {question.name}"
         return Finding(name, "failed", f"No answer: {reason}.", 0, question.points)
-    problem = _find_problem(question, answer)
+    expected = question.expected
+    if not question.choices and isinstance(expected, str):
+        measured = _measure_quantity(evidence, expected)
+        if measured is None:
+            reason = "Not checked: it could not be measured here."
+            return Finding(name, "unchecked", reason, 0, question.points)
+        expected = measured
+    problem = _find_problem(question, answer, expected)
     if problem:
         return Finding(name, "failed", problem, 0, question.points)
     return Finding(name, "passed", "Right.", question.points, question.points)
 
 
-def _find_problem(question: Question, answer: Any) -> str:
+def _measure_quantity(evidence: Evidence, quantity: str) -> float | None:
+    """Return a quantity of the program at the end of 4N terms, None where nobody could look.
+
+    `live_bytes` is what malloc has given out by the tracer's account, `rss_anon_bytes` the
+    kernel's.
+    """
+    measurement = evidence.measure(LEVELS[-1], 4 * evidence.lab.terms)
+    if quantity == "live_bytes":
+        trace = measurement.trace
+        if trace is None or not trace.is_complete:
+            return None
+        return sum(usage.live_bytes for usage in trace.snapshots[-1].stacks)
+    return getattr(measurement.at_exit, quantity, None)
+
+
+def _find_problem(question: Question, answer: Any, expected: str | float) -> str:
     """Return why an answer is wrong, in a way that teaches; "" for a right one."""
     if question.choices:
         letter = str(answer).strip().upper()
         if letter not in question.choices:
             letters = ", ".join(question.choices)
             return f'"{make_printable(str(answer))[:40]}" is none of {letters}.'
-        if letter == question.expected:
+        if letter == expected:
             return ""
         return question.feedback.get(letter, "That is not so.")
     if isinstance(answer, bool) or not isinstance(answer, (int, float)):
         return f"{ANSWERS} must give a plain number for {question.name}, such as 12.5."
-    expected = float(question.expected)
-    if abs(answer - expected) <= abs(expected) * question.tolerance:
+    right = float(expected)
+    if abs(answer - right) <= abs(right) * question.tolerance:
         return ""
     return question.feedback.get("wrong", "That number is not what is measured.")

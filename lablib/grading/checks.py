@@ -5,7 +5,8 @@
     flat_heap           live bytes are the same after 2N and 4N terms, and never pile up between
     hit_rate            what it remembers still serves: few of its terms have to fetch
     flat_kernel         so is what the kernel counts (`what`), as the program is about to end
-    flat_unwatched      and so it is in a run that no tracer looks at
+    flat_unwatched      and so is its resident set, or `what`, in the middle of a run that no tracer
+                        looks at
     no_memory_errors    AddressSanitizer finds no error
     unchanged           the program is the one that was handed out
     questions           the answers, each for its own points
@@ -23,7 +24,7 @@ from lablib.comparison.stacks import measure_costs
 from lablib.grading.building import LEVELS, SANITIZED
 from lablib.grading.evidence import Evidence
 from lablib.grading.labs import Check
-from lablib.grading.measuring import Measurement
+from lablib.grading.measuring import Glance, Measurement
 from lablib.grading.sandbox import Run
 from lablib.records import Finding, StackCost
 from lablib.wording import count_of, make_printable
@@ -42,6 +43,13 @@ _KERNEL_WORDS = {
     "mappings": ("mappings", 2),
 }
 """What the kernel counts -> its words, and how much more of it 2N further terms may leave."""
+
+_UNWATCHED_WORDS = {
+    "peak_rss_bytes": ("resident bytes", 4 << 20),
+    "vm_size_bytes": ("bytes of address space", 1 << 20),
+    "open_files": ("open files", 8),
+}
+"""The same for what a run without a tracer had in the middle of its work."""
 
 _ASAN_ERROR = re.compile(r"SUMMARY: AddressSanitizer: ([\w-]+)")
 _UBSAN_ERROR = re.compile(r"^(\S+?:\d+):\d+: runtime error: (.+)$", re.MULTILINE)
@@ -166,15 +174,18 @@ def check_flat_kernel(evidence: Evidence, check: Check) -> str:
 def check_flat_unwatched(evidence: Evidence, check: Check) -> str:
     """It does the same when nobody looks."""
     terms = check.parameters["terms"]
-    allowed = check.parameters.get("tolerance_bytes", 4 << 20)
-    run, peaks = evidence.watch_from_afar(LEVELS[-1], terms)
+    what = check.parameters.get("what", "peak_rss_bytes")
+    words, allowed = _UNWATCHED_WORDS[what]
+    allowed = check.parameters.get("tolerance", allowed)
+    run, glances = evidence.watch_from_afar(LEVELS[-1], terms)
     _compare_output(evidence, run, f"at {LEVELS[-1]}", terms)
-    if len(peaks) < 2:
+    if len(glances) < 2:
         raise NotChecked("it prints too little to be looked at in the middle of its work.")
-    if peaks[-1] - peaks[0] > allowed:
+    counts = [_get_counted(glance, what) for glance in glances]
+    if max(counts) - counts[0] > allowed:
         raise Failed(
-            f"Over {terms:,} terms without a tracer it grew from {peaks[0]:,} to {peaks[-1]:,} "
-            "resident bytes: what it holds grows with its work."
+            f"Over {terms:,} terms without a tracer it grew from {counts[0]:,} to {max(counts):,} "
+            f"{words}: what it holds grows with its work."
         )
     return f"Over {terms:,} terms without a tracer it did not grow either."
 
@@ -243,6 +254,13 @@ def _count(measurement: Measurement, what: str) -> int:
     value = measurement.mappings if what == "mappings" else getattr(at_exit, what, None)
     if value is None:
         raise NotChecked("the program's end could not be looked at.")
+    return int(value)
+
+
+def _get_counted(glance: Glance, what: str) -> int:
+    value = glance.peak_rss_bytes if what == "peak_rss_bytes" else getattr(glance.resources, what)
+    if value is None:
+        raise NotChecked("what it has could not be counted.")
     return int(value)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from lablib.errors import GradingError
 from lablib.grading.building import LEVELS, SANITIZED, Build, build, build_companions
 from lablib.grading.labs import Lab
-from lablib.grading.measuring import Measurement, measure, start_tracer, watch_from_afar
+from lablib.grading.measuring import Glance, Measurement, measure, start_tracer, watch_from_afar
 from lablib.grading.sandbox import Limits, Run, Sandboxed
 from lablib.grading.submissions import Submission, lay_out
 
@@ -50,12 +50,12 @@ class Evidence(AbstractContextManager["Evidence"]):
         if key not in self._measurements:
             command = self._command(self.build(level), terms)
             self._measurements[key] = measure(
-                self._submitted, command, terms, self.limits, is_traced=not self.untraced
+                self._submitted, command, terms, self.limits, untraced=self.untraced
             )
         return self._measurements[key]
 
-    def watch_from_afar(self, level: str, terms: int) -> tuple[Run, list[int]]:
-        """Return a run over so many terms that nobody traced, and its largest sizes meanwhile."""
+    def watch_from_afar(self, level: str, terms: int) -> tuple[Run, list[Glance]]:
+        """Return a run over so many terms that nobody traced, and what it had meanwhile."""
         command = self._command(self.build(level), terms)
         return watch_from_afar(self._submitted, command, self.limits)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from lablib.grading.answers import check_answers
+from lablib.grading.answers import check_answers, skip_answers
 from lablib.grading.checks import run_check
 from lablib.grading.evidence import Evidence
 from lablib.grading.labs import Check, Lab
@@ -24,7 +25,8 @@ def judge_submission(
     """Return what the submission in `folder` does, and the points for it.
 
     The checks are made in their order, up to the first that fails: a program that does other work,
-    or writes where it must not, has no points for what else it does.
+    or writes where it must not, has no points for what else it does. Nor has one that grows only
+    while nobody looks, or gives all back when it ends.
 
     With `hint`, 1 to 3, the report has a hint for what failed first, the more telling the higher.
     `on_check` is told the name of each check before it is made. Raises `GradingError` where there
@@ -41,8 +43,13 @@ def judge_submission(
                 continue
             on_check(check.kind)
             findings.append(run_check(check, evidence))
+        if any(_is_told_apart(each) for each in findings):
+            findings = [replace(each, points=0) for each in findings]
         on_check("questions")
-        findings += check_answers(evidence)
+        if any(each.check == "unchanged" and each.state != "passed" for each in findings):
+            findings += skip_answers(lab)
+        else:
+            findings += check_answers(evidence)
     return GradeReport(lab.name, student, tuple(findings), _choose_hint(lab, findings, hint))
 
 
@@ -50,6 +57,11 @@ def _choose_hint(lab: Lab, findings: Sequence[Finding], level: int) -> str:
     failed = next((finding.check for finding in findings if finding.state == "failed"), "")
     hints = lab.hints.get(failed, ())
     return hints[min(level, len(hints)) - 1] if level and hints else ""
+
+
+def _is_told_apart(finding: Finding) -> bool:
+    """Whether it did better where it was looked at: then that look counts for nothing."""
+    return finding.check == "flat_unwatched" and finding.state == "failed"
 
 
 def _skip(check: Check, failed: Finding) -> Finding:

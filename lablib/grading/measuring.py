@@ -37,13 +37,24 @@ class Measurement:
     mappings: int | None
 
 
+@dataclass(frozen=True)
+class Glance:
+    """What a program had while it stood in the middle of its work.
+
+    `peak_rss_bytes` is its largest resident set so far (VmHWM of /proc/PID/status).
+    """
+
+    peak_rss_bytes: int
+    resources: ProcessResources
+
+
 def measure(
-    folder: Path, command: Sequence[str], terms: int, limits: Limits, is_traced: bool = True
+    folder: Path, command: Sequence[str], terms: int, limits: Limits, untraced: str = ""
 ) -> Measurement:
     """Run a command in the sandbox, from its first instruction to its end, and look at it.
 
-    Without `is_traced` nothing but the kernel's own account is looked at. Raises `GradingError`,
-    and what `Hold.reach_first_instruction` raises.
+    With `untraced`, why there is no tracer, only the kernel's own account is looked at. Raises
+    `GradingError`, and what `Hold.reach_first_instruction` raises.
     """
     tracers: list[Tracer] = []
 
@@ -54,8 +65,7 @@ def measure(
     with ExitStack() as stack:
         program = stack.enter_context(Sandboxed(folder, command, limits, look=look))
         program.hold()
-        untraced = "" if is_traced else "it was not to be traced"
-        if is_traced:
+        if not untraced:
             try:
                 symbols = stack.enter_context(closing(ProcessSymbols(program.pid)))
                 tracers.append(stack.enter_context(Tracer(program.pid, symbols)))
@@ -73,24 +83,27 @@ def measure(
     return Measurement(terms, run, trace, untraced, at_exit, mappings)
 
 
-def watch_from_afar(folder: Path, command: Sequence[str], limits: Limits) -> tuple[Run, list[int]]:
-    """Run a command in the sandbox with no tracer on it; return how it ended, and its peaks.
+def watch_from_afar(
+    folder: Path, command: Sequence[str], limits: Limits
+) -> tuple[Run, list[Glance]]:
+    """Run a command in the sandbox with no tracer on it; return how it ended, and what it had.
 
-    The peaks are its largest resident set so far in bytes (VmHWM of /proc/PID/status), taken while
-    it stood in the middle of its work: after its first output and whenever there was half as much
-    again. Raises `GradingError`.
+    It is looked at after its first output and whenever there was half as much again. Raises
+    `GradingError`.
     """
-    peaks: list[int] = []
+    glances: list[Glance] = []
 
     def look() -> None:
         with contextlib.suppress(OSError, StopIteration, ValueError):
             text = Path(f"/proc/{program.pid}/status").read_text()
             line = next(line for line in text.splitlines() if line.startswith("VmHWM:"))
-            peaks.append(int(line.split()[1]) * 1024)
+            resources = read_resources(program.pid)
+            if resources is not None:
+                glances.append(Glance(int(line.split()[1]) * 1024, resources))
 
     with Sandboxed(folder, command, limits, look=look) as program:
         program.release()
-        return program.finish(), peaks
+        return program.finish(), glances
 
 
 def start_tracer() -> str:

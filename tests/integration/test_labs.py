@@ -1,5 +1,6 @@
 """Each lab's grader, tried on right and wrong submissions: all that lies in instructor/."""
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -12,6 +13,8 @@ from lablib.grading.labs import ANSWERS, list_labs, load_lab
 INSTRUCTOR = Path(__file__).parents[2] / "instructor"
 FIRST_LINE = re.compile(r'/\* wrong: (.+); expects: "(.+)" \*/\n')
 WRONG = sorted(path.relative_to(INSTRUCTOR) for path in INSTRUCTOR.glob("*/wrong/*.c"))
+ALSO_RIGHT = sorted(path.relative_to(INSTRUCTOR) for path in INSTRUCTOR.glob("*/also_right/*.c"))
+WRONG_ANSWERS = sorted(p.relative_to(INSTRUCTOR) for p in INSTRUCTOR.glob("*/wrong_answers/*.json"))
 MIN_WRONG = 5
 
 
@@ -37,6 +40,14 @@ def test_the_reference_fix_has_all_points(name, tmp_path):
     assert report.points == report.possible > 0
 
 
+@pytest.mark.parametrize("right", ALSO_RIGHT, ids=str)
+def test_another_right_fix_has_all_points_too(right, tmp_path):
+    lab = load_lab(right.parts[0])
+    folder = hand_in(lab, tmp_path, INSTRUCTOR / right, INSTRUCTOR / lab.name / ANSWERS)
+    report = judge_submission(lab, folder)
+    assert [f.sentence for f in report.findings if f.state != "passed"] == []
+
+
 @pytest.mark.parametrize("name", list_labs())
 def test_what_was_handed_out_has_no_points(name, tmp_path):
     lab = load_lab(name)
@@ -54,6 +65,21 @@ def test_a_wrong_fix_has_no_points_and_the_sentence_that_fits(wrong, tmp_path):
     failed = next(f for f in report.findings if f.state == "failed")
     assert first[2] in failed.sentence
     assert report.points == 0
+
+
+@pytest.mark.parametrize("wrong", WRONG_ANSWERS, ids=str)
+def test_a_wrong_answer_gets_the_sentence_that_fits(wrong, tmp_path):
+    lab, case = load_lab(wrong.parts[0]), json.loads((INSTRUCTOR / wrong).read_text())
+    folder = hand_in(lab, tmp_path, INSTRUCTOR / lab.name / "solution.c")
+    (folder / ANSWERS).write_text(json.dumps(case["answers"]))
+    (failed,) = (f for f in judge_submission(lab, folder).findings if f.state == "failed")
+    assert case["expects"] in failed.sentence
+
+
+def test_right_answers_to_a_program_that_was_changed_have_no_points(tmp_path):
+    lab, theirs = load_lab("cache_not_leak"), INSTRUCTOR / "cache_not_leak"
+    folder = hand_in(lab, tmp_path, theirs / "wrong" / "smaller_cache.c", theirs / ANSWERS)
+    assert judge_submission(lab, folder).points == 0
 
 
 @pytest.mark.parametrize("name", list_labs())
