@@ -41,6 +41,15 @@ JUPYTER_FOLDERS = (
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Have the tests of endurance take as long as it takes: `./lab test --soak`."""
     parser.addoption("--soak", action="store_true", help="the long forms of the abuse tests: hours")
+    parser.addoption("--labs", action="store_true", help="all wrong fixes of all labs: minutes")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what only `--labs` asks for: no skip, because it was not asked for."""
+    if not config.getoption("--labs"):
+        left_out = [item for item in items if item.get_closest_marker("labs")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,87 +1,139 @@
-"""Each lab's grader, tried on right and wrong submissions: all that lies in instructor/."""
+"""Each lab's grader, tried on right and wrong submissions: what lies in instructor/.
+
+Of the wrong fixes a few of each lab are tried; `./lab test --labs` tries them all.
+"""
 
 import json
 import re
 import shutil
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from conftest import require_tracer
 
 from lablib.grading.judging import judge_submission
 from lablib.grading.labs import ANSWERS, list_labs, load_lab
 
 INSTRUCTOR = Path(__file__).parents[2] / "instructor"
 FIRST_LINE = re.compile(r'/\* wrong: (.+); expects: "(.+)" \*/\n')
-WRONG = sorted(path.relative_to(INSTRUCTOR) for path in INSTRUCTOR.glob("*/wrong/*.c"))
-ALSO_RIGHT = sorted(path.relative_to(INSTRUCTOR) for path in INSTRUCTOR.glob("*/also_right/*.c"))
-WRONG_ANSWERS = sorted(p.relative_to(INSTRUCTOR) for p in INSTRUCTOR.glob("*/wrong_answers/*.json"))
 MIN_WRONG = 5
+FEW = 3
 
 
-def hand_in(lab, folder, source, answers=None):
-    """A submission of this program, with these answers or none."""
-    shutil.copy(source, folder / lab.source)
-    if answers is not None:
-        shutil.copy(answers, folder / ANSWERS)
-    return folder
+@dataclass(frozen=True)
+class Case:
+    """A submission to judge: a program, and a file of answers or none."""
+
+    lab: str
+    source: Path
+    answers: Path | None = None
+
+    def __str__(self):
+        """Its name among the tests."""
+        return f"{self.lab}-{(self.answers or self.source).stem}"
 
 
-@pytest.fixture(autouse=True)
-def needs_the_sandbox(tracer_service):
-    """All of these run programs in the sandbox, and look at them with the tracer."""
+def list_wrong(name):
+    return sorted((INSTRUCTOR / name / "wrong").glob("*.c"))
 
 
-@pytest.mark.parametrize("name", list_labs())
-def test_the_reference_fix_has_all_points(name, tmp_path):
-    lab, theirs = load_lab(name), INSTRUCTOR / name
-    folder = hand_in(lab, tmp_path, theirs / "solution.c", theirs / ANSWERS)
-    report = judge_submission(lab, folder)
+def make_solutions(pattern="solution.c"):
+    return [
+        Case(name, source, INSTRUCTOR / name / ANSWERS)
+        for name in list_labs()
+        for source in sorted((INSTRUCTOR / name).glob(pattern))
+    ]
+
+
+HAND_OUTS = [Case(name, load_lab(name).folder / load_lab(name).source) for name in list_labs()]
+WRONG = [
+    pytest.param(Case(name, source), marks=[pytest.mark.labs] if number >= FEW else [])
+    for name in list_labs()
+    for number, source in enumerate(list_wrong(name))
+]
+WRONG_ANSWERS = [
+    Case(name, INSTRUCTOR / name / "solution.c", answers)
+    for name in list_labs()
+    for answers in sorted((INSTRUCTOR / name).glob("wrong_answers/*.json"))
+]
+CHANGED = Case(
+    "cache_not_leak",
+    INSTRUCTOR / "cache_not_leak/wrong/smaller_cache.c",
+    INSTRUCTOR / "cache_not_leak" / ANSWERS,
+)
+
+
+def judge(case, folder):
+    """Hand in a case, and return the report on it."""
+    lab = load_lab(case.lab)
+    shutil.copy(case.source, folder / lab.source)
+    if case.answers is not None:
+        answers = json.loads(case.answers.read_text())
+        (folder / ANSWERS).write_text(json.dumps(answers.get("answers", answers)))
+    return judge_submission(lab, folder)
+
+
+@pytest.fixture(scope="module")
+def reports(request, tmp_path_factory):
+    """The report on each case of the tests to come, two at a time: to wait for."""
+    require_tracer()
+    items = [item for item in request.session.items if item.module is request.module]
+    given = [getattr(item, "callspec", None) for item in items]
+    cases = dict.fromkeys(spec.params["case"] for spec in given if spec and "case" in spec.params)
+    with ThreadPoolExecutor(2) as pool:
+        yield {case: pool.submit(judge, case, tmp_path_factory.mktemp("lab")) for case in cases}
+        pool.shutdown(cancel_futures=True)
+
+
+@pytest.fixture
+def report(reports, case):
+    """The report on this case."""
+    return reports[case].result()
+
+
+@pytest.mark.parametrize("case", make_solutions(), ids=str)
+def test_the_reference_fix_has_all_points(case, report):
     assert [f.sentence for f in report.findings if f.state != "passed"] == []
     assert report.points == report.possible > 0
 
 
-@pytest.mark.parametrize("right", ALSO_RIGHT, ids=str)
-def test_another_right_fix_has_all_points_too(right, tmp_path):
-    lab = load_lab(right.parts[0])
-    folder = hand_in(lab, tmp_path, INSTRUCTOR / right, INSTRUCTOR / lab.name / ANSWERS)
-    report = judge_submission(lab, folder)
+@pytest.mark.parametrize("case", make_solutions("also_right/*.c"), ids=str)
+def test_another_right_fix_has_all_points_too(case, report):
     assert [f.sentence for f in report.findings if f.state != "passed"] == []
 
 
-@pytest.mark.parametrize("name", list_labs())
-def test_what_was_handed_out_has_no_points(name, tmp_path):
-    lab = load_lab(name)
-    report = judge_submission(lab, hand_in(lab, tmp_path, lab.folder / lab.source))
+@pytest.mark.parametrize("case", HAND_OUTS, ids=str)
+def test_what_was_handed_out_has_no_points(case, report):
     assert report.points == 0
     assert not report.has_passed
 
 
-@pytest.mark.parametrize("wrong", WRONG, ids=str)
-def test_a_wrong_fix_has_no_points_and_the_sentence_that_fits(wrong, tmp_path):
-    lab, source = load_lab(wrong.parts[0]), INSTRUCTOR / wrong
-    first = FIRST_LINE.match(source.read_text())
-    assert first, "its first line must say what is wrong, and what is to be said of it"
-    report = judge_submission(lab, hand_in(lab, tmp_path, source))
+@pytest.mark.parametrize("case", WRONG, ids=str)
+def test_a_wrong_fix_has_no_points_and_the_sentence_that_fits(case, report):
+    expected = FIRST_LINE.match(case.source.read_text())[2]
     failed = next(f for f in report.findings if f.state == "failed")
-    assert first[2] in failed.sentence
+    assert expected in failed.sentence
     assert report.points == 0
 
 
-@pytest.mark.parametrize("wrong", WRONG_ANSWERS, ids=str)
-def test_a_wrong_answer_gets_the_sentence_that_fits(wrong, tmp_path):
-    lab, case = load_lab(wrong.parts[0]), json.loads((INSTRUCTOR / wrong).read_text())
-    folder = hand_in(lab, tmp_path, INSTRUCTOR / lab.name / "solution.c")
-    (folder / ANSWERS).write_text(json.dumps(case["answers"]))
-    (failed,) = (f for f in judge_submission(lab, folder).findings if f.state == "failed")
-    assert case["expects"] in failed.sentence
+@pytest.mark.parametrize("case", WRONG_ANSWERS, ids=str)
+def test_a_wrong_answer_gets_the_sentence_that_fits(case, report):
+    (failed,) = (f for f in report.findings if f.state == "failed")
+    assert json.loads(case.answers.read_text())["expects"] in failed.sentence
 
 
-def test_right_answers_to_a_program_that_was_changed_have_no_points(tmp_path):
-    lab, theirs = load_lab("cache_not_leak"), INSTRUCTOR / "cache_not_leak"
-    folder = hand_in(lab, tmp_path, theirs / "wrong" / "smaller_cache.c", theirs / ANSWERS)
-    assert judge_submission(lab, folder).points == 0
+@pytest.mark.parametrize("case", [CHANGED], ids=str)
+def test_right_answers_to_a_program_that_was_changed_have_no_points(case, report):
+    assert report.points == 0
 
 
 @pytest.mark.parametrize("name", list_labs())
-def test_a_lab_has_enough_wrong_fixes(name):
-    assert sum(wrong.parts[0] == name for wrong in WRONG) >= MIN_WRONG
+def test_a_lab_has_enough_wrong_fixes_and_each_says_what_it_expects(name):
+    assert len(list_wrong(name)) >= MIN_WRONG
+    assert all(FIRST_LINE.match(source.read_text()) for source in list_wrong(name))
+
+
+def test_each_lab_has_its_solution():
+    assert {case.lab for case in make_solutions()} == set(list_labs())
