@@ -22,7 +22,6 @@ judged by what vmstat says.
 
 from __future__ import annotations
 
-from lablib.analysis.fixes import judge_fix
 from lablib.analysis.growth import MIN_SNAPSHOTS, MIN_WINDOW_S
 from lablib.analysis.machines import judge_machine
 from lablib.analysis.processes import judge_trace
@@ -35,7 +34,6 @@ __all__ = [
     "MIN_SNAPSHOTS",
     "MIN_WINDOW_S",
     "estimate_slope",
-    "judge_fix",
     "judge_machine",
     "judge_trace",
     "name_site",

@@ -84,7 +84,6 @@ from lablib.records.system import (
     SwapArea,
 )
 from lablib.records.verdicts import (
-    FixVerdict,
     MachineVerdict,
     ProcessEvidence,
     ProcessVerdict,
@@ -116,7 +115,6 @@ __all__ = [
     "Comparison",
     "ContainerEnd",
     "Finding",
-    "FixVerdict",
     "Frame",
     "GradeReport",
     "GroupEnd",

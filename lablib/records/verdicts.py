@@ -1,4 +1,4 @@
-"""What the evidence says about call stacks, processes, machines and fixes."""
+"""What the evidence says about call stacks, processes and machines."""
 
 from __future__ import annotations
 
@@ -142,14 +142,3 @@ class MachineVerdict:
     is_estimated: bool = False
     left_s: float | None = None
     needed_s: float = 0.0
-
-
-@dataclass(frozen=True)
-class FixVerdict:
-    """Whether a fix is proven by two runs: one of the program as it was, one of it fixed.
-
-    `kind` is fixed, not_fixed or undecided.
-    """
-
-    kind: str
-    sentence: str

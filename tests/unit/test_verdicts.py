@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from simulated_heap import NEVER, RESOURCES, blocks, every, make_heap_trace, site
 
-from lablib.analysis import judge_fix, judge_trace
+from lablib.analysis import judge_trace
 from lablib.records import Frame, ReachabilityScan
 
 TRIES = 20
@@ -343,27 +343,6 @@ def test_rss_that_grows_without_the_heap_is_explained():
     assert "page cache" in judge(blocks([0.1]), resources=files).sentence
     touched = resources(rss_anon_bytes=lambda s: int(s * (1 << 20)))
     assert "touched for the first time" in judge(blocks([0.1]), resources=touched).sentence
-
-
-def test_a_fix_of_open_files_is_proven_by_their_number():
-    leak = judge(resources=resources(open_files=lambda s: 4 + int(5 * s)))
-    fixed = judge(resources=resources(open_files=lambda s: 5))
-    verdict = judge_fix(leak, fixed)
-    assert verdict.kind == "fixed"
-    assert "open files went from 6 to 54 before and from 5 to 5 after" in verdict.sentence
-    assert judge_fix(leak, leak).kind == "not_fixed"
-
-
-def test_a_fix_is_looked_for_in_the_programs_function_not_in_the_librarys():
-    def copied_by(function):
-        return (Frame("malloc", "libc.so.6", 3), Frame("strdup", "libc.so.6", 9), *site(function))
-
-    leak = judge(blocks(every(0.1, 10), lost_after_s=0.1, frames=copied_by("load")))
-    other = judge(blocks(every(0.1, 10), 0.2, frames=copied_by("save")))
-    fixed = judge(blocks(every(0.1, 10), 0.2, frames=copied_by("load")))
-    assert judge_fix(leak, other).kind == "undecided"
-    assert judge_fix(leak, fixed).kind == "fixed"
-    assert "load kept 100 of 100 blocks before" in judge_fix(leak, fixed).sentence
 
 
 def test_every_verdict_names_what_it_rests_on():
