@@ -6,6 +6,7 @@ The tree:
     ├── TargetError              the process to trace: gone, not yours, not traceable
     ├── ProcessError             reading a process in /proc: gone, or not permitted
     ├── TracerError              the tracer service: not running, another version, refused
+    │   └── TracerBusyError      it has as many sessions as it takes; some may be about to end
     ├── AppError                 building or running one of the lab's programs
     ├── DockerError              the Docker engine, an image or a container
     ├── PrivilegeError           what needs root, where there is neither root nor sudo
@@ -43,6 +44,10 @@ class ProcessError(LabError):
 
 class TracerError(LabError):
     """The tracer service does not run, is another version, or refused."""
+
+
+class TracerBusyError(TracerError):
+    """The tracer service has as many sessions as it takes, of one user or of all together."""
 
 
 class AppError(LabError):

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import psutil
 
 from lablib import errors
-from lablib.errors import LabError, TracerError
+from lablib.errors import LabError, TracerBusyError, TracerError
 from lablib.records import (
     Frame,
     HeapSnapshot,
@@ -48,6 +48,9 @@ REPLY_TIMEOUT_S = 90.0
 
 
 STOP_TIMEOUT_S = 10.0
+
+BUSY_TIMEOUT_S = 5.0
+"""How long to wait for a place among the service's sessions."""
 
 
 class Symbolizer(Protocol):
@@ -276,7 +279,22 @@ def run_memleak(
 
 
 def connect() -> socket.socket:
-    """Return a connection to the service, or raise `TracerError` if none of this version runs."""
+    """Return a connection to the service, or raise `TracerError` if none of this version runs.
+
+    A session that was closed takes up to a second to end, while the kernel removes its probes. So a
+    busy service is asked again for `BUSY_TIMEOUT_S` before `TracerBusyError` is raised.
+    """
+    deadline = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            return _connect_once()
+        except TracerBusyError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+
+
+def _connect_once() -> socket.socket:
     connection = _open_connection()
     try:
         status, _ = ask(connection, operation="status")

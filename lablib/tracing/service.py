@@ -22,7 +22,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from lablib.errors import LabError, TracerError
+from lablib.errors import LabError, TracerBusyError, TracerError
 from lablib.tracing import holdings, protocol
 from lablib.tracing.group_session import serve_group
 from lablib.tracing.heap_program import HEAP_FUNCTIONS
@@ -119,7 +119,7 @@ class Service:
     def _find_refusal(self, uid: int) -> TracerError | None:
         own = sum(1 for other in self._uid_by_worker.values() if other == uid)
         if len(self._uid_by_worker) >= MAX_SESSIONS or own >= MAX_SESSIONS_PER_USER:
-            return TracerError(
+            return TracerBusyError(
                 f"the tracer service is busy: {own} sessions are yours, "
                 f"{len(self._uid_by_worker)} are open in all",
                 "end some of them and try again",
