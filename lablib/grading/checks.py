@@ -17,6 +17,7 @@ A check that can't be made here is unchecked: it never passes for want of a look
 from __future__ import annotations
 
 import re
+import signal
 from collections.abc import Callable, Iterable, Iterator
 
 from lablib.analysis import name_site
@@ -349,8 +350,15 @@ def _describe_end(run: Run) -> str:
     said = run.errors.strip().splitlines()
     saying = f', and said "{_shorten(said[-1])}"' if said else ""
     if run.exit_code < 0:
-        return f"was ended by signal {-run.exit_code}{saying}"
+        return f"was ended by {_name_signal(-run.exit_code)}{saying}"
     return f"ended with exit code {run.exit_code}{saying}"
+
+
+def _name_signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def _quote(line: str) -> str:

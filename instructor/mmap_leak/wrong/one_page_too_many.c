@@ -1,4 +1,4 @@
-/* wrong: always unmaps one page more, whoever it belongs to; expects: "AddressSanitizer: SEGV" */
+/* wrong: always unmaps one page more, whoever it belongs to; expects: "SEGV" */
 /*
  * mmap_leak.c - reads the charts of an atlas, each through a window that it maps; some of it stays.
  *
