@@ -371,13 +371,20 @@ def file_mib():
 
 
 @pytest.fixture(scope="module")
-def others_mib():
-    """How much others may take or give back while an experiment runs, by how still it was before.
-
-    The kernel itself gives back what nobody has used for a while, on some machines at once.
-    """
+def others_mib(file_mib):
+    """How much others may take or give back while an experiment runs, by how still it was before."""
     still = read_result(VMSTAT, "By how much does `free` move in these four seconds, up and down?")
-    return 32 + 4 * float(still.removesuffix(" MiB").replace(",", ""))
+    noise_mib = float(still.removesuffix(" MiB").replace(",", ""))
+    return 32 + 4 * noise_mib + (file_mib / 2 if pages_out_by_itself() else 0)
+
+
+def pages_out_by_itself():
+    """Whether this kernel gives back what is idle without being short of memory, by DAMON."""
+    schemes = Path("/sys/kernel/mm/damon/admin/kdamonds").glob("*/contexts/*/schemes/*/action")
+    switch = Path("/sys/module/damon_reclaim/parameters/enabled")
+    return (switch.exists() and switch.read_text().strip() == "Y") or any(
+        action.read_text().strip() == "pageout" for action in schemes
+    )
 
 
 def test_vmstat_and_its_friends(file_mib):
@@ -413,20 +420,21 @@ def test_the_file_is_in_memory_when_it_was_written_and_whole_when_it_is_read_aga
 
 def test_the_decoy_moves_from_free_to_cache_and_back(file_mib, others_mib):
     text, _ = read_outputs(VMSTAT)
-    assert f"{file_mib} MiB were read, {file_mib} MiB of them are in memory" in text
+    there = read_number(rf"{file_mib} MiB were read, ([\d,]+) MiB of them are in memory", text)
+    assert there == file_mib or (pages_out_by_itself() and there > file_mib / 2)
     changes = read_changes("One file, three times")
     there_and_back = [file_mib, -file_mib, file_mib]
-    most = file_mib / 2 + others_mib
-    assert changes["cache"] == pytest.approx(there_and_back, abs=most)
-    assert changes["free"] == pytest.approx([-each for each in there_and_back], abs=most)
-    assert max(map(abs, changes["available"])) < most
+    assert changes["cache"] == pytest.approx(there_and_back, abs=others_mib)
+    assert changes["free"] == pytest.approx([-each for each in there_and_back], abs=others_mib)
+    assert max(map(abs, changes["available"])) < file_mib / 4 + others_mib
+    forgetting = read_result(VMSTAT, "The file is forgotten, and then read again.")
+    assert forgetting == "“free comes back, and falls again when the file is read”"
 
 
 def test_shared_memory_looks_like_cache_and_is_not_available(file_mib, others_mib):
     changes = read_changes(f"{file_mib // 2} MiB of shared memory")
-    most = file_mib / 4 + others_mib
-    assert changes["cache"] == [pytest.approx(file_mib / 2, abs=most)]
-    assert changes["available"] == [pytest.approx(-file_mib / 2, abs=most)]
+    assert changes["cache"] == [pytest.approx(file_mib / 2, abs=others_mib)]
+    assert changes["available"] == [pytest.approx(-file_mib / 2, abs=others_mib)]
 
 
 LEAKS = ("Five seconds of a leak", "A leak behind a decoy")
@@ -442,15 +450,21 @@ def test_the_leak_is_seen_in_its_process(leak):
 def test_the_leak_takes_what_is_available(leak, others_mib):
     changes = read_changes(leak)
     (leaked,) = changes["RSS"]
-    assert changes["available"] == [pytest.approx(-leaked, abs=0.75 * leaked + others_mib)]
+    assert changes["available"] == [pytest.approx(-leaked, abs=others_mib)]
 
 
-def test_the_judge_calls_the_decoy_a_page_cache_and_never_the_leak():
-    """On a machine that is never still it may not be sure of the leak."""
+def test_the_judge_tells_the_decoy_from_the_leak():
+    """Where the kernel gives back idle memory meanwhile, a leak may be hidden, but never excused."""
     text, _ = read_outputs(VMSTAT)
-    said = re.findall(r"^(page_cache|shrinking|steady|undecided): ", text, re.MULTILINE)
-    assert said[0] in ("page_cache", "undecided")
-    assert "page_cache" not in said[1:]
+    assert re.search(r"^page_cache: Page cache, not a leak", text, re.MULTILINE)
+    leaking = read_result(VMSTAT, "It leaks for about five seconds. Which columns move?")
+    if pages_out_by_itself():
+        assert len(re.findall(r"^page_cache: ", text, re.MULTILINE)) == 1
+    else:
+        assert re.search(r"^shrinking: ", text, re.MULTILINE)
+        assert leaking == "“free and available fall, cache stays”"
+    shared = read_result(VMSTAT, "Which columns move now?")
+    assert shared == "“free and available fall, cache rises”"
 
 
 def test_rss_grows_by_a_file_that_costs_nothing(file_mib):
