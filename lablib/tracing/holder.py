@@ -199,15 +199,18 @@ class _Threads:
 
         A thread that is not stopped yet may start another one, so the list is read again until
         there is none in it that does not stand. While threads come and go the list may leave one
-        out; so it has to be as long as the process has threads, twice.
+        out: so it has to be as long as the process has threads. And one that was listed may have
+        ended since, with another in its place: so it has to be the list from before, twice.
         """
         deadline_s = time.monotonic() + STOP_TIMEOUT_S
         times_complete = 0
+        listed: set[int] = set()
         while times_complete < 2:
-            listed = self._list()
+            listed_before, listed = listed, self._list()
             is_new = [self._seize(thread) for thread in listed if thread not in self._seized]
             do_stand = self._all_stand()
-            is_complete = do_stand and not any(is_new) and len(listed) == self._count()
+            is_same = listed == listed_before and len(listed) == self._count()
+            is_complete = do_stand and is_same and not any(is_new)
             times_complete = times_complete + 1 if is_complete else 0
             if time.monotonic() > deadline_s:
                 raise TargetError(
@@ -255,11 +258,11 @@ class _Threads:
                 are_all = False  # killed meanwhile
         return are_all
 
-    def _list(self) -> list[int]:
+    def _list(self) -> set[int]:
         try:
-            return [int(name) for name in os.listdir(f"/proc/{self._pid}/task")]
+            return {int(name) for name in os.listdir(f"/proc/{self._pid}/task")}
         except OSError:
-            return []
+            return set()
 
     def _count(self) -> int:
         """Return how many threads the process has, those included that have just ended."""

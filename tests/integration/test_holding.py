@@ -176,7 +176,7 @@ def test_threads_that_come_and_go_are_all_held_or_it_is_said_that_they_are_not(t
     times_held = 0
     with release_traced(build_workload("thread_churn", tmp_path)) as (process, tracer):
         await_true(lambda: tracer.snapshot().live_blocks)
-        for _ in range(20):
+        for _ in range(200):
             with contextlib.suppress(TargetError), tracer.hold() as held:
                 running = set(list_running_threads(process.pid))
                 assert {thread.thread for thread in held.threads} >= running
