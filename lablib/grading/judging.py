@@ -10,7 +10,8 @@ from lablib.grading.answers import check_answers, skip_answers
 from lablib.grading.checks import run_check
 from lablib.grading.evidence import Evidence
 from lablib.grading.labs import Check, Lab
-from lablib.grading.sandbox import Limits, require_sandbox
+from lablib.grading.limits import Limits
+from lablib.grading.sandbox import require_sandbox
 from lablib.grading.submissions import read_submission
 from lablib.records import Finding, GradeReport
 

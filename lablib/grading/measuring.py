@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lablib.errors import PrivilegeError, ProcessError, ToolMissingError, TracerError
-from lablib.grading.sandbox import Limits, Run, Sandboxed
+from lablib.grading.limits import Limits
+from lablib.grading.sandbox import Run, Sandboxed
 from lablib.proc import read_address_space
 from lablib.records import HeapTrace, ProcessResources
 from lablib.resources import read_resources
 from lablib.symbols import ProcessSymbols
 from lablib.tracing.client import Tracer
 from lablib.tracing.control import start_service
+from lablib.tracing.groups import CappedGroup
 
 NOT_TRACED = (TracerError, ToolMissingError, PrivilegeError)
 
@@ -49,12 +51,18 @@ class Glance:
 
 
 def measure(
-    folder: Path, command: Sequence[str], terms: int, limits: Limits, untraced: str = ""
+    folder: Path,
+    command: Sequence[str],
+    terms: int,
+    limits: Limits,
+    group: CappedGroup | None = None,
+    untraced: str = "",
 ) -> Measurement:
     """Run a command in the sandbox, from its first instruction to its end, and look at it.
 
-    With `untraced`, why there is no tracer, only the kernel's own account is looked at. Raises
-    `GradingError`, and what `Hold.reach_first_instruction` raises.
+    Its memory is charged to `group`, where there is one. With `untraced`, why there is no tracer,
+    only the kernel's own account is looked at. Raises `GradingError`, and what
+    `Hold.reach_first_instruction` raises.
     """
     tracers: list[Tracer] = []
 
@@ -63,7 +71,7 @@ def measure(
             tracer.snapshot()
 
     with ExitStack() as stack:
-        program = stack.enter_context(Sandboxed(folder, command, limits, look=look))
+        program = stack.enter_context(Sandboxed(folder, command, limits, group, look=look))
         program.hold()
         if not untraced:
             try:
@@ -84,7 +92,7 @@ def measure(
 
 
 def watch_from_afar(
-    folder: Path, command: Sequence[str], limits: Limits
+    folder: Path, command: Sequence[str], limits: Limits, group: CappedGroup | None = None
 ) -> tuple[Run, list[Glance]]:
     """Run a command in the sandbox with no tracer on it; return how it ended, and what it had.
 
@@ -101,7 +109,7 @@ def watch_from_afar(
             if resources is not None:
                 glances.append(Glance(int(line.split()[1]) * 1024, resources))
 
-    with Sandboxed(folder, command, limits, look=look) as program:
+    with Sandboxed(folder, command, limits, group, look=look) as program:
         program.release()
         return program.finish(), glances
 
