@@ -87,7 +87,7 @@ def _compile(folder: Path, arguments: list[str], group: CappedGroup | None) -> R
         raise ToolMissingError(
             "building a submission needs gcc", "run: sudo apt-get install gcc libc6-dev"
         )
-    limits = Limits(seconds=_SECONDS, memory_bytes=1 << 30)
+    limits = Limits(seconds=_SECONDS, memory_bytes=1 << 30, may_fork=True)
     command = ["/usr/bin/gcc", *arguments]
     with Sandboxed(folder, command, limits, group, is_writable=True) as compiler:
         compiler.release()
@@ -99,4 +99,5 @@ def _find_complaint(errors: str) -> str:
     if found:
         return f"{found[3][:_MAX_COMPLAINT]} ({found[1][:_MAX_COMPLAINT]}:{found[2]})"
     lines = errors.strip().splitlines()
-    return lines[-1][:_MAX_COMPLAINT] if lines else "it gave no reason"
+    telling = next((line for line in lines if "rror: " in line or "out of memory" in line), "")
+    return (telling or lines[-1])[:_MAX_COMPLAINT] if lines else "it gave no reason"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import tempfile
 from contextlib import AbstractContextManager, ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from lablib.errors import GradingError
@@ -66,7 +67,7 @@ class Evidence(AbstractContextManager["Evidence"]):
     def run_sanitized(self, terms: int) -> Run:
         """Return a run of the submission under AddressSanitizer; its leaks are others' business."""
         options = f"detect_leaks=0:hard_rss_limit_mb={SANITIZER_MEMORY_MB}:abort_on_error=0"
-        limits = Limits(seconds=self.limits.seconds, memory_bytes=None)
+        limits = replace(self.limits, memory_bytes=None)
         command = ["/usr/bin/env", f"ASAN_OPTIONS={options}"]
         command += self._command(self.build(SANITIZED), terms)
         return self._run(self._submitted, command, limits)

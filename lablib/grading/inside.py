@@ -3,13 +3,14 @@
     python3 -I -S inside.py ORDERS PROGRAM [ARGUMENT ...]
 
 ORDERS is JSON: {"uid": null, "folder": "/work", "limits": {"DATA": 1000}, "ready": 4, "gate": 5,
-"places": {"/tmp": [BYTES, FILES]}}.
+"places": {"/tmp": [BYTES, FILES]}, "may_fork": false}.
 
 Run as a script by the system's Python, with the standard library alone. `uid` is who to become, or
 null to stay. `ready` and `gate` are the descriptors of pipes: a byte goes out by the one when all
 is prepared, and the program begins once one comes in by the other. `places` get a tmpfs each, so
 large and with so many files: what else the program sees it can't write to. Nor can it make
-namespaces of its own, in which it could mount another.
+namespaces of its own, in which it could mount another, nor without `may_fork` other processes,
+which nobody would look at.
 """
 
 from __future__ import annotations
@@ -24,16 +25,19 @@ import signal
 import struct
 import sys
 
-NO_NAMESPACES = {
-    "x86_64": (0xC000003E, {"clone": 56, "unshare": 272, "setns": 308, "clone3": 435}),
+CALLS = {
+    "x86_64": (
+        0xC000003E,
+        {"clone": 56, "fork": 57, "vfork": 58, "unshare": 272, "setns": 308, "clone3": 435},
+    ),
     "aarch64": (0xC00000B7, {"clone": 220, "unshare": 97, "setns": 268, "clone3": 435}),
 }
-"""The kernel's number of each architecture, and there of the system calls that make or enter one.
+"""The kernel's number of each architecture, and there of the system calls that are filtered.
 
 From <linux/audit.h> and <asm/unistd.h>.
 """
 
-CLONE_NEWNS, CLONE_NEWUSER = 0x20000, 0x10000000
+CLONE_THREAD, CLONE_NEWNS, CLONE_NEWUSER = 0x10000, 0x20000, 0x10000000
 MS_NOSUID, MS_NODEV = 2, 4
 PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT = 22, 38, 47
 CAPABILITY_VERSION_3 = 0x20080522
@@ -60,7 +64,7 @@ def main() -> None:
             resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (limit, limit))
         for number in (signal.SIGPIPE, signal.SIGXFSZ):  # which Python ignores
             signal.signal(number, signal.SIG_DFL)
-        forbid_namespaces()
+        forbid_calls(orders["may_fork"])
         os.write(orders["ready"], b"+")
         os.close(orders["ready"])
         if not os.read(orders["gate"], 1):
@@ -88,30 +92,39 @@ def drop_capabilities() -> None:
     require(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 
 
-def forbid_namespaces() -> None:
-    """Have the kernel refuse this process and its children all namespaces; raises `OSError`.
+def forbid_calls(may_fork: bool) -> None:
+    """Have the kernel refuse this process namespaces, and processes unless `may_fork`.
 
-    clone3 takes its flags from memory, where no filter can read them: without it, libraries use
-    clone. A process of another instruction set, with other numbers, is killed.
+    So for good, and for all that it starts. clone3 takes its flags from memory, where no filter can
+    read them: without it, libraries use clone. Who uses the numbers of another instruction set is
+    killed. Raises `OSError`.
     """
-    if platform.machine() not in NO_NAMESPACES:
+    if platform.machine() not in CALLS:
         raise OSError(errno.ENOSYS, f"no filter of system calls for {platform.machine()}")
-    architecture, numbers = NO_NAMESPACES[platform.machine()]
+    architecture, numbers = CALLS[platform.machine()]
+    refused = {"clone3": errno.ENOSYS, "unshare": errno.EPERM, "setns": errno.EPERM}
+    if not may_fork:
+        refused |= {"fork": errno.EPERM, "vfork": errno.EPERM}
     lines = [
         (LOAD_WORD, 0, 0, ARCHITECTURE_AT),
         (JUMP_EQUAL, 1, 0, architecture),
         (RETURN, 0, 0, SECCOMP_KILL),
         (LOAD_WORD, 0, 0, NUMBER_AT),
-        (JUMP_EQUAL, 0, 1, numbers["clone3"]),
+        (JUMP_IF_FROM, 0, 1, FIRST_X32_NUMBER),
         (RETURN, 0, 0, SECCOMP_ERRNO | errno.ENOSYS),
-        (JUMP_IF_FROM, 6, 0, FIRST_X32_NUMBER),
-        (JUMP_EQUAL, 5, 0, numbers["unshare"]),
-        (JUMP_EQUAL, 4, 0, numbers["setns"]),
-        (JUMP_EQUAL, 0, 2, numbers["clone"]),
-        (LOAD_WORD, 0, 0, FIRST_ARGUMENT_AT),
-        (JUMP_IF_ANY_BIT, 1, 0, CLONE_NEWUSER),
+    ]
+    for name, error in refused.items():
+        if name in numbers:
+            lines += [(JUMP_EQUAL, 0, 1, numbers[name]), (RETURN, 0, 0, SECCOMP_ERRNO | error)]
+    lines += [
+        (JUMP_EQUAL, 1, 0, numbers["clone"]),
         (RETURN, 0, 0, SECCOMP_ALLOW),
+        (LOAD_WORD, 0, 0, FIRST_ARGUMENT_AT),
+        (JUMP_IF_ANY_BIT, 0, 1, CLONE_NEWUSER)
+        if may_fork
+        else (JUMP_IF_ANY_BIT, 1, 0, CLONE_THREAD),
         (RETURN, 0, 0, SECCOMP_ERRNO | errno.EPERM),
+        (RETURN, 0, 0, SECCOMP_ALLOW),
     ]
     program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in lines))
     described = struct.pack("HxxxxxxP", len(lines), ctypes.addressof(program))

@@ -36,7 +36,7 @@ def judge_submission(
     require_sandbox()
     submission = read_submission(lab, folder)
     findings: list[Finding] = []
-    with Evidence(lab, submission, Limits()) as evidence:
+    with Evidence(lab, submission, Limits(may_fork=lab.may_fork)) as evidence:
         for check in lab.checks:
             failed = next((each for each in findings if each.state == "failed"), None)
             if failed:

@@ -54,7 +54,8 @@ class Lab:
 
     `companions` are C files of ours that each program is linked with. Calls of the functions in
     `failing` are refused now and then, by labs/failing.c. Lines of output that begin with one of
-    `may_differ` need not be those of the program as handed out.
+    `may_differ` need not be those of the program as handed out. Its program is one process unless
+    it `may_fork`.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Lab:
     companions: tuple[Path, ...] = ()
     failing: tuple[str, ...] = ()
     may_differ: tuple[str, ...] = ()
+    may_fork: bool = False
 
 
 def list_labs(folder: Path = LABS_DIR) -> list[str]:
@@ -100,6 +102,7 @@ def load_lab(name: str, folder: Path = LABS_DIR) -> Lab:
         companions=_find_companions(path.parent, data),
         failing=tuple(data.get("failing", ())),
         may_differ=tuple(data.get("may_differ", ())),
+        may_fork=data.get("may_fork", False),
     )
 
 

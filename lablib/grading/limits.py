@@ -41,7 +41,8 @@ class Limits:
 
     `memory_bytes` is of private writable memory, of each process (RLIMIT_DATA), None where
     something else limits it. `processes` are all its processes and threads together. `file_bytes`
-    is of each file. Output beyond `output_bytes` ends the run.
+    is of each file. Output beyond `output_bytes` ends the run. Unless it `may_fork`, a run is one
+    process: none that nobody looks at can do its work.
     """
 
     seconds: float = 5.0
@@ -50,6 +51,7 @@ class Limits:
     file_bytes: int = 16 << 20
     open_files: int = 256
     output_bytes: int = 1 << 20
+    may_fork: bool = False
 
 
 def list_limits(limits: Limits) -> dict[str, int]:

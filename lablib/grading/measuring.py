@@ -28,7 +28,7 @@ class Measurement:
 
     `trace` is None where the tracer could not be had, for the reason in `untraced`. `at_exit` and
     `mappings`, the number of its VMAs, are as the program stood when it was about to end; None
-    where it was ended by somebody else.
+    where it was ended by somebody else. One that `has_executed` became another program on its way.
     """
 
     terms: int
@@ -37,6 +37,7 @@ class Measurement:
     untraced: str
     at_exit: ProcessResources | None
     mappings: int | None
+    has_executed: bool
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,8 @@ def measure(
         if tracers:
             tracers[0].stop()
             trace = tracers[0].trace
-    return Measurement(terms, run, trace, untraced, at_exit, mappings)
+    has_executed = program.has_executed or (trace is not None and trace.snapshots[-1].has_executed)
+    return Measurement(terms, run, trace, untraced, at_exit, mappings, has_executed)
 
 
 def watch_from_afar(

@@ -144,6 +144,7 @@ class Sandboxed(AbstractContextManager["Sandboxed"]):
                 "folder": FOLDER if is_writable else "/tmp",
                 "limits": list_limits(limits),
                 "places": FILE_PLACES,
+                "may_fork": limits.may_fork,
                 "ready": ready,
                 "gate": gate,
             }
@@ -215,6 +216,11 @@ class Sandboxed(AbstractContextManager["Sandboxed"]):
         assert self._hold is not None
         self._started_s = time.monotonic()
         return self._hold.run_to_exit(self.is_running)
+
+    @property
+    def has_executed(self) -> bool:
+        """Whether it became another program, after it was held, and before it was about to end."""
+        return self._hold is not None and self._hold.has_executed
 
     def is_running(self) -> bool:
         """Whether it runs, within its limits; one that has come to a limit is ended here."""

@@ -1,0 +1,10 @@
+/* hostile: asks the compiler to load code, and to leave its files behind; expects: "and is nothing"
+ */
+#pragma GCC plugin "/tmp/plugin.so"
+#pragma GCC optimize("-fplugin=/tmp/plugin.so")
+#pragma GCC optimize("-save-temps=/tmp")
+
+int main(void)
+{
+	return 0;
+}
