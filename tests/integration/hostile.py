@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import shutil
 from pathlib import Path
 
 LAB = "fib_leak"
@@ -13,7 +11,8 @@ SOLUTION = Path(__file__).parents[2] / "instructor" / LAB
 PROGRAMS = Path(__file__).with_name("programs") / "hostile"
 FIRST_LINE = re.compile(r'/\* hostile: (.+); expects: "(.*)" \*/\n')
 
-HONEST = ("anna", "zoë", '=HYPERLINK("http://x","y"),\'a\'\n<script>alert(1)</script>', "-rf *")
+STRANGE = '=cmd("x",1)\n<script>alert(2)<b>'
+HONEST = ("anna", "zoë", STRANGE, "-rf *")
 """Students who have handed in the solution; they can't help their names."""
 
 SECRET = "what-nobody-may-read-4711"
@@ -29,14 +28,11 @@ def list_programs() -> dict[str, str]:
     return found
 
 
-def hand_in(folder: Path, source: str | bytes | Path) -> None:
-    """Put a program into a student's folder, with right answers beside it."""
+def hand_in(folder: Path, source: bytes, answers: str = "{}") -> None:
+    """Put a program into a student's folder."""
     folder.mkdir(parents=True)
-    if isinstance(source, Path):
-        source = source.read_bytes()
-    (folder / f"{LAB}.c").write_bytes(source if isinstance(source, bytes) else source.encode())
-    answers = json.loads((SOLUTION / "answers.json").read_text())
-    (folder / "answers.json").write_text(json.dumps(answers))
+    (folder / f"{LAB}.c").write_bytes(source)
+    (folder / "answers.json").write_text(answers)
 
 
 def make_class(folder: Path, programs: list[str]) -> dict[str, str]:
@@ -44,47 +40,41 @@ def make_class(folder: Path, programs: list[str]) -> dict[str, str]:
 
     Of the honest ones the words are "".
     """
-    expected = dict.fromkeys(HONEST, "")
+    solution, answers = ((SOLUTION / each).read_bytes() for each in ("solution.c", "answers.json"))
     for number, student in enumerate(HONEST):
-        hand_in(folder / student / (LAB if number % 2 else ""), SOLUTION / "solution.c")
+        hand_in(folder / student / (LAB if number % 2 else ""), solution, answers.decode())
     known = list_programs()
     for name in programs:
-        hand_in(folder / name, PROGRAMS / f"{name}.c")
-        expected[name] = known[name]
-    return expected | _hand_in_oddities(folder)
+        hand_in(folder / name, (PROGRAMS / f"{name}.c").read_bytes())
+    return {
+        **dict.fromkeys(HONEST, ""),
+        **{name: known[name] for name in programs},
+        **_hand_in_oddities(folder, solution),
+    }
 
 
-def _hand_in_oddities(folder: Path) -> dict[str, str]:
+def _hand_in_oddities(folder: Path, solution: bytes) -> dict[str, str]:
     """What is no plain file of a program's size, and answers that are none."""
-    solution = (SOLUTION / "solution.c").read_bytes()
     secret = folder.parent / "secret.c"
     secret.write_bytes(solution + f"/* {SECRET} */".encode())
-    for name in ("link", "pipe", "directory", "nothing"):
+    early = (PROGRAMS / "early_report.c").read_bytes()
+    for name in ("link", "pipe", "linked_lab"):
         (folder / name).mkdir()
     (folder / "link" / f"{LAB}.c").symlink_to(secret)
     os.mkfifo(folder / "pipe" / f"{LAB}.c")
-    (folder / "directory" / f"{LAB}.c").mkdir()
     (folder / "linked").symlink_to(folder / "anna")
-    (folder / "linked_lab").mkdir()
     (folder / "linked_lab" / LAB).symlink_to(folder / "anna")
     hand_in(folder / "enormous", solution + b" " * (300 << 10))
-    hand_in(folder / "bytes", bytes(range(256)) * 16)
-    shutil.copytree(folder / "early_report", folder / "linked_answers")
-    (folder / "linked_answers" / "answers.json").unlink()
-    (folder / "linked_answers" / "answers.json").symlink_to("/etc/hostname")
-    (folder / "deep_answers").mkdir()
-    shutil.copy(folder / "early_report" / f"{LAB}.c", folder / "deep_answers")
-    (folder / "deep_answers" / "answers.json").write_text("[" * 200000)
+    hand_in(folder / "no_text", bytes(range(256)) * 16)
+    hand_in(folder / "deep_answers", early, "[" * 200_000)
+    (folder / "deep_answers" / f"{LAB}.c").chmod(0o4755)
     (folder / "read me.txt").write_text("nobody's")
     return {
         "link": "can't be read",
         "pipe": "not a plain file",
-        "directory": "not a plain file",
-        "nothing": "can't be read",
         "linked": "is a link",
         "linked_lab": "is a link",
         "enormous": "larger than",
-        "bytes": "does not build",
-        "linked_answers": "line 1 of the output",
+        "no_text": "does not build",
         "deep_answers": "line 1 of the output",
     }

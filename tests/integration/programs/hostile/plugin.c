@@ -1,5 +1,4 @@
-/* hostile: asks the compiler to load code, and to leave its files behind; expects: "and is nothing"
- */
+/* hostile: asks the compiler to load code, and to leave files; expects: "and is nothing" */
 #pragma GCC plugin "/tmp/plugin.so"
 #pragma GCC optimize("-fplugin=/tmp/plugin.so")
 #pragma GCC optimize("-save-temps=/tmp")
