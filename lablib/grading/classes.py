@@ -123,7 +123,7 @@ def _judge_apart(handed: Handed, lab: str, stop: threading.Event) -> ClassResult
     problem = f"it could not be judged within {SECONDS:.0f} s"
     if seconds < SECONDS:
         lines = errors.strip().splitlines()
-        problem = lines[-1].removeprefix("lab: ") if lines else "its judge was killed"
+        problem = lines[-1].removeprefix("lab: ") if lines else "its judge ended without a report"
     report = None
     if judge.returncode in (0, 1):
         with contextlib.suppress(ValueError, KeyError, TypeError):

@@ -29,7 +29,10 @@ INTERVAL_S = 0.05
 """How often a run is looked at."""
 
 FLOOR_BYTES = 256 << 20
-"""Without a group a run is ended when the machine has no more than this left, whoever took it."""
+"""Without a group a run is ended when the machine has no more than this left.
+
+Nobody can tell then who took it: the run says nothing about its program.
+"""
 
 _SPARE_PROCESSES = 8
 _PSS = re.compile(r"^Pss:\s+(\d+) kB$", re.MULTILINE)
@@ -109,7 +112,8 @@ class Watch:
     def look(self) -> str:
         """Return the limit that the run has come to: "memory", "disk", "processes", or "".
 
-        Looks not more often than `INTERVAL_S`.
+        Or "machine", where there is no group, and the machine has come to its own. Looks not more
+        often than `INTERVAL_S`.
         """
         if time.monotonic() < self._next_s:
             return ""
@@ -119,9 +123,7 @@ class Watch:
         tasks = dict(_list_tasks(self._first))
         if sum(tasks.values()) > self._limits.processes:
             return "processes"
-        if self._group is None and self._is_too_large(tasks):
-            return "memory"
-        return ""
+        return self._look_at_memory(tasks) if self._group is None else ""
 
     def look_at_files(self) -> str:
         """Return "disk" where a place for files is full: of bytes, or of files."""
@@ -139,7 +141,7 @@ class Watch:
             return "memory" if self._group.read().oom_kills > self._ooms else ""
         return "memory"
 
-    def _is_too_large(self, pids: Iterable[int]) -> bool:
+    def _look_at_memory(self, pids: Iterable[int]) -> str:
         """Add up what processes map, each page counted once, and the files that they have made.
 
         What they may have elsewhere (segments that nobody maps) only shows in what the machine has.
@@ -152,7 +154,9 @@ class Watch:
             with contextlib.suppress(OSError):
                 found = _PSS.search(Path(f"/proc/{pid}/smaps_rollup").read_text())
                 total += int(found[1]) * 1024 if found else 0
-        return total > TOTAL_BYTES or read_meminfo()["MemAvailable"] < FLOOR_BYTES
+        if total > TOTAL_BYTES:
+            return "memory"
+        return "machine" if read_meminfo()["MemAvailable"] < FLOOR_BYTES else ""
 
 
 def _list_tasks(pid: int) -> Iterator[tuple[int, int]]:

@@ -156,6 +156,7 @@ class Sandboxed(AbstractContextManager["Sandboxed"]):
                     *_wrap(folder, uid, is_writable, info_end),
                     *(_SYSTEM_PYTHON, "-I", "-S", "-B", "/inside.py", orders, *command),
                 ],
+                env={},  # the sandbox's first process shows it to all others
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -235,12 +236,21 @@ class Sandboxed(AbstractContextManager["Sandboxed"]):
         return not reached
 
     def finish(self) -> Run:
-        """Wait for its end, or for the end of its time, and return how it ended."""
+        """Wait for its end, or for the end of its time, and return how it ended.
+
+        Raises `GradingError` where the machine ran out of memory meanwhile.
+        """
         assert self._watch is not None
         while self.is_running():
             time.sleep(0.005)
         seconds = time.monotonic() - self._started_s
         self._await_end()
+        if self._ended_by == "machine":
+            raise GradingError(
+                "the machine's memory ran out while the program ran, and nobody can say whose "
+                "fault that is",
+                "end other programs and check again; with ./lab tracer start each has a limit",
+            )
         code = self._process.returncode
         exit_code = 128 - code if code > 128 else code
         reached = self._watch.look_at_files() or self._watch.look_at_group()
@@ -349,7 +359,7 @@ def _wrap(folder: Path, uid: int | None, is_writable: bool, info_end: int) -> li
     may_change_user = ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
     home = FOLDER if is_writable else "/tmp"
     return [
-        "bwrap",
+        shutil.which("bwrap") or "bwrap",
         *("--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts"),
         *("--unshare-cgroup-try", "--die-with-parent", "--new-session", "--cap-drop", "ALL"),
         *(["--unshare-user"] if uid is None else may_change_user),

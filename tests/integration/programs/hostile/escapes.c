@@ -27,12 +27,14 @@ static void tell(int has_reached, const char *what)
 static void read_files(void)
 {
 	static const char *const paths[] = { "/etc/passwd", "/etc/shadow", "/root", "/home", "/var",
-		"/run", "/sys/kernel", "/lab", "/dev/mem", "/dev/vda", "/dev/sda", "/proc/1/mem",
-		"/proc/1/environ", "/proc/kcore" };
+		"/run", "/sys/kernel", "/lab", "/dev/mem", "/dev/vda", "/dev/sda", "/proc/kcore" };
+
+	char letter;
 
 	for (size_t i = 0; i < sizeof(paths) / sizeof(*paths); i++)
 		tell(open(paths[i], O_RDONLY) >= 0, paths[i]);
 	tell(access("/work/answers.json", F_OK) == 0, "the answers");
+	tell(read(open("/proc/1/environ", O_RDONLY), &letter, 1) > 0, "its judge's environment");
 }
 
 /* Other processes: of the whole machine it sees the first of its sandbox, and itself. */

@@ -6,7 +6,7 @@
 
 int main(void)
 {
-	int file = open("shell", O_CREAT | O_WRONLY, 0755);
+	int file = open("shell", O_CREAT | O_EXCL | O_WRONLY, 0755);
 
 	fchmod(file, 04777);
 	printf("made %d\n", file);
