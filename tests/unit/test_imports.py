@@ -20,6 +20,7 @@ RANKS = {
             "wording",
             "truth",
             "demangling",
+            "drawing",
             "sysv",
         ],
         1,
