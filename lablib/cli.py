@@ -105,9 +105,9 @@ verbs.add_command(check)
 
 
 @verbs.command()
-@click.argument("action", type=click.Choice(["start", "stop", "status"]))
+@click.argument("action", type=click.Choice(["start", "stop", "status", "unit"]))
 def tracer(action: str) -> None:
-    """Start, stop or look at the tracer service."""
+    """Start, stop or look at the tracer service; or print a systemd unit that runs it."""
     from lablib.privilege import ask_for_root
     from lablib.tracing import client, control, protocol
 
@@ -118,6 +118,8 @@ def tracer(action: str) -> None:
     elif action == "stop":
         client.stop_service()
         click.echo("the tracer service has stopped")
+    elif action == "unit":
+        click.echo(control.describe_unit(), nl=False)
     else:
         status = client.read_status()
         is_ours = status["fingerprint"] == protocol.service_fingerprint()
