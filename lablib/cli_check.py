@@ -18,7 +18,8 @@ from lablib.cli_trace import json_option, print_json
     \b
     ./lab check fib_leak                       the program in labs/fib_leak
     ./lab check fib_leak --submission ~/mine   one in another folder
-    ./lab check fib_leak --all class --csv grades.csv --pages pages"""
+    ./lab check fib_leak --submission DIR --student ada --key-file FILE   ada's variant of it
+    ./lab check fib_leak --all DIR --csv grades.csv --pages pages         a class"""
 )
 @click.argument("lab")
 @click.option(
@@ -27,6 +28,11 @@ from lablib.cli_trace import json_option, print_json
     help="The folder of what is handed in (default: the lab's own).",
 )
 @click.option("--student", default="", help="Whose it is, for the report.")
+@click.option(
+    "--key-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The key of the course: judge against the student's variant.",
+)
 @click.option("--hint", type=click.IntRange(1, 3), help="Add a hint; a higher number says more.")
 @click.option(
     "--all",
@@ -56,6 +62,7 @@ def check(
     lab: str,
     submission: Path | None,
     student: str,
+    key_file: Path | None,
     hint: int | None,
     class_folder: Path | None,
     gradebook: Path | None,
@@ -73,24 +80,37 @@ def check(
     if class_folder is None:
         if gradebook or pages or jobs or resume:
             raise click.UsageError("--csv, --pages, --jobs and --resume go with --all DIR")
-        _check_one(lab, submission, student, hint or 0, as_json)
+        _check_one(lab, submission, student, key_file, hint or 0, as_json)
     if submission or student or hint:
         raise click.UsageError("--submission, --student and --hint don't go with --all")
     if gradebook is None:
         raise click.UsageError("--all goes with --csv FILE: where the results are kept")
-    _check_class(lab, class_folder, gradebook, pages, jobs, resume, as_json)
+    _check_class(lab, class_folder, gradebook, pages, key_file, jobs, resume, as_json)
 
 
 def _check_one(
-    lab: str, submission: Path | None, student: str, hint: int, as_json: bool
+    lab: str,
+    submission: Path | None,
+    student: str,
+    key_file: Path | None,
+    hint: int,
+    as_json: bool,
 ) -> NoReturn:
     from lablib.grading.judging import judge_submission
+    from lablib.grading.keys import read_key
     from lablib.grading.labs import load_lab
     from lablib.grading.page import describe_report, render_report
+    from lablib.grading.variants import draw_lab
     from lablib.report import make_console
 
     console = make_console(as_json)
     chosen = load_lab(lab)
+    if key_file:
+        if not (student and submission):
+            raise click.UsageError(
+                "with --key-file say whose it is, and where: --student ID --submission DIR"
+            )
+        chosen = draw_lab(chosen, read_key(key_file), student)
     with console.status("trying the sandbox ...") as status:
         report = judge_submission(
             chosen,
@@ -111,18 +131,22 @@ def _check_class(
     folder: Path,
     gradebook: Path,
     pages: Path | None,
+    key_file: Path | None,
     jobs: int | None,
     resume: bool,
     as_json: bool,
 ) -> NoReturn:
     from lablib.grading.classes import MAX_JOBS
+    from lablib.grading.keys import read_key
     from lablib.grading.labs import load_lab
     from lablib.grading.marking import Marking, describe_class, mark_class, render_class
     from lablib.report import make_console
 
+    if key_file:
+        read_key(key_file)  # refused once, and not for each student
     console = make_console(as_json)
     at_once = jobs or min(len(os.sched_getaffinity(0)), MAX_JOBS)
-    marking = Marking(load_lab(lab), folder, gradebook, pages, at_once, resume)
+    marking = Marking(load_lab(lab), folder, gradebook, pages, key_file, at_once, resume)
     results = mark_class(marking, console)
     if as_json:
         print_json(describe_class(marking, results))

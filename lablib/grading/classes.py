@@ -71,6 +71,7 @@ def find_submissions(folder: Path, lab: str) -> list[Handed]:
 def judge_class(
     handed: Sequence[Handed],
     lab: str,
+    key_file: Path | None,
     jobs: int,
     on_start: Callable[[str], object],
     on_end: Callable[[ClassResult], object],
@@ -84,7 +85,7 @@ def judge_class(
 
     def judge(each: Handed) -> ClassResult:
         on_start(each.student)
-        return _judge_apart(each, lab, stop)
+        return _judge_apart(each, lab, make_command(each, lab, key_file), stop)
 
     with ThreadPoolExecutor(jobs) as pool:
         futures = [pool.submit(judge, each) for each in handed]
@@ -96,11 +97,12 @@ def judge_class(
             pool.shutdown(cancel_futures=True)
 
 
-def make_command(handed: Handed, lab: str) -> list[str]:
-    """Return the command that judges one submission."""
+def make_command(handed: Handed, lab: str, key_file: Path | None) -> list[str]:
+    """Return the command that judges one submission: with a key, by the student's variant."""
     return [
         *(sys.executable, "-m", "lablib", "check", lab, "--json"),
         *(f"--submission={handed.folder.absolute()}", f"--student={handed.student}"),
+        *([f"--key-file={key_file.absolute()}"] if key_file else []),
     ]
 
 
@@ -112,12 +114,14 @@ def _find_submission(student: str, folder: Path, lab: str) -> Handed:
     return Handed(student, folder / lab if (folder / lab).is_dir() else folder)
 
 
-def _judge_apart(handed: Handed, lab: str, stop: threading.Event) -> ClassResult:
+def _judge_apart(
+    handed: Handed, lab: str, command: Sequence[str], stop: threading.Event
+) -> ClassResult:
     """Return the result of one submission; raises nothing that the submission could cause."""
     if handed.problem:
         return ClassResult(handed.student, lab, None, handed.problem, 0.0)
     started_s = time.monotonic()
-    with _start_judge(make_command(handed, lab)) as judge:
+    with _start_judge(command) as judge:
         output, errors = _await_end(judge, started_s + SECONDS, stop)
     seconds = time.monotonic() - started_s
     problem = f"it could not be judged within {SECONDS:.0f} s"

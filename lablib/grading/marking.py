@@ -38,13 +38,15 @@ class Marking:
     """How a class is marked: where its submissions are, and where the results go.
 
     A result takes the place of a former one of the same student and lab; other rows stay. With
-    `resumes`, who has been judged before is not judged again.
+    `resumes`, who has been judged before is not judged again. With the course's key each is judged
+    by his own variant of the lab.
     """
 
     lab: Lab
     folder: Path
     gradebook: Path
     pages: Path | None
+    key_file: Path | None
     jobs: int
     resumes: bool = False
 
@@ -112,7 +114,7 @@ def mark_class(marking: Marking, console: Console) -> list[ClassResult]:
     desk = _Desk(marking, progress, rows)
     try:
         with progress:
-            judge_class(due, marking.lab.name, marking.jobs, desk.begin, desk.end)
+            judge_class(due, marking.lab.name, marking.key_file, marking.jobs, desk.begin, desk.end)
     finally:
         if marking.pages is not None:
             _write_index(marking, marking.pages, handed, rows)

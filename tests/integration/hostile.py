@@ -6,8 +6,12 @@ import os
 import re
 from pathlib import Path
 
+import submissions
+from submissions import INSTRUCTOR, Case
+
+from lablib.grading.labs import ANSWERS
+
 LAB = "fib_leak"
-SOLUTION = Path(__file__).parents[2] / "instructor" / LAB
 PROGRAMS = Path(__file__).with_name("programs") / "hostile"
 FIRST_LINE = re.compile(r'/\* hostile: (.+); expects: "(.*)" \*/\n')
 
@@ -40,21 +44,26 @@ def make_class(folder: Path, programs: list[str]) -> dict[str, str]:
 
     Of the honest ones the words are "".
     """
-    solution, answers = ((SOLUTION / each).read_bytes() for each in ("solution.c", "answers.json"))
     for number, student in enumerate(HONEST):
-        hand_in(folder / student / (LAB if number % 2 else ""), solution, answers.decode())
+        case = Case(
+            LAB, *(INSTRUCTOR / LAB / each for each in ("solution.patch", ANSWERS)), student
+        )
+        place = folder / student / (LAB if number % 2 else "")
+        place.mkdir(parents=True)
+        submissions.hand_in(case, place)
     known = list_programs()
     for name in programs:
         hand_in(folder / name, (PROGRAMS / f"{name}.c").read_bytes())
     return {
         **dict.fromkeys(HONEST, ""),
         **{name: known[name] for name in programs},
-        **_hand_in_oddities(folder, solution),
+        **_hand_in_oddities(folder),
     }
 
 
-def _hand_in_oddities(folder: Path, solution: bytes) -> dict[str, str]:
+def _hand_in_oddities(folder: Path) -> dict[str, str]:
     """What is no plain file of a program's size, and answers that are none."""
+    solution = (folder / HONEST[0] / f"{LAB}.c").read_bytes()
     secret = folder.parent / "secret.c"
     secret.write_bytes(solution + f"/* {SECRET} */".encode())
     early = (PROGRAMS / "early_report.c").read_bytes()

@@ -20,6 +20,7 @@ import pytest
 from bs4 import BeautifulSoup
 from conftest import require_tracer
 from hostile import HONEST, LAB, SECRET, STRANGE, hand_in, list_programs, make_class
+from submissions import KEY
 
 from lablib.grading.gradebook import FIELDS, make_cell
 from lablib.grading.pages import name_page
@@ -86,9 +87,12 @@ def list_survivors(scratch):
 
 def mark(folder, programs):
     expected = make_class(folder / "class", programs)
+    (folder / "key").write_bytes(KEY)
     before = list_files(folder / "class")
     lowest = [psutil.virtual_memory().available]
-    with start_check(folder, folder / "scratch", "--jobs=2") as process:
+    with start_check(
+        folder, folder / "scratch", "--jobs=2", f"--key-file={folder / 'key'}"
+    ) as process:
         watcher = threading.Thread(target=watch_memory, args=(process, lowest))
         watcher.start()
         output, errors = process.communicate()
@@ -123,7 +127,7 @@ def mark_a_class(request, tmp_path_factory):
     return mark(folder, list(FEW if request.param == "few" else EVERY))
 
 
-def test_the_honest_have_all_their_points(marked):
+def test_the_honest_have_all_their_points_each_for_his_own_variant(marked):
     rows = [marked.rows[make_cell(student)] for student in HONEST]
     assert [(row["state"], row["sentence"]) for row in rows] == [("passed", "")] * len(HONEST)
     assert all(row["points"] == row["possible"] != "0" for row in rows)

@@ -28,7 +28,9 @@ JUDGES = {
 def folder(tmp_path, monkeypatch):
     """A class whose judges do as their student's name says, and have a second for it."""
     monkeypatch.setattr(
-        classes, "make_command", lambda handed, lab: [sys.executable, "-c", JUDGES[handed.student]]
+        classes,
+        "make_command",
+        lambda handed, lab, key_file: [sys.executable, "-c", JUDGES[handed.student]],
     )
     monkeypatch.setattr(classes, "_END_S", 0.2)
     for name in JUDGES:
@@ -39,7 +41,7 @@ def folder(tmp_path, monkeypatch):
 def judge_all(folder, jobs=2):
     results = []
     judge_class(
-        find_submissions(folder, "fib_leak"), "fib_leak", jobs, lambda _: None, results.append
+        find_submissions(folder, "fib_leak"), "fib_leak", None, jobs, lambda _: None, results.append
     )
     return {result.student: result for result in results}
 
@@ -61,6 +63,13 @@ def test_whatever_a_judge_does_costs_only_its_submission(folder, monkeypatch):
     assert all(results[name].state == "could not be judged" for name in problems)
 
 
+def test_a_key_is_handed_on_so_that_each_is_judged_by_his_variant(tmp_path):
+    handed = classes.Handed("=a b", tmp_path)
+    plain, drawn = (classes.make_command(handed, "fib_leak", key) for key in (None, tmp_path / "k"))
+    assert drawn == [*plain, f"--key-file={tmp_path / 'k'}"]
+    assert "--student==a b" in plain
+
+
 def test_left_early_it_ends_what_is_under_way(folder):
     begun = threading.Event()
 
@@ -70,7 +79,7 @@ def test_left_early_it_ends_what_is_under_way(folder):
     handed = find_submissions(folder, "fib_leak")
     hanging = [each for each in handed if each.student in ("crashed", "hangs")]
     with pytest.raises(KeyboardInterrupt):
-        judge_class(hanging, "fib_leak", 2, lambda _: begun.set(), leave)
+        judge_class(hanging, "fib_leak", None, 2, lambda _: begun.set(), leave)
     assert begun.is_set()
 
 
