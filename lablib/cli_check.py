@@ -40,12 +40,15 @@ def check(lab: str, submission: Path | None, student: str, hint: int | None, as_
     console = make_console(as_json)
     chosen = load_lab(lab)
     with console.status("trying the sandbox ...") as status:
+
+        def tell(name: str) -> None:
+            doing = f"checking: {name.replace('_', ' ')}"
+            status.update(f"{doing} ...")
+            if as_json and not console.is_terminal:
+                click.echo(doing, err=True)
+
         report = judge_submission(
-            chosen,
-            submission or chosen.folder,
-            student,
-            hint or 0,
-            on_check=lambda name: status.update(f"checking: {name.replace('_', ' ')} ..."),
+            chosen, submission or chosen.folder, student, hint or 0, on_check=tell
         )
     if as_json:
         print_json(describe_report(report))

@@ -22,6 +22,15 @@ START_TIMEOUT_S = 60.0
 # Defaults below the user's own settings: widgets are saved with their notebook, its kernel starts
 # without a question, and every cell is there for the browser's search and for a screen reader.
 SETTINGS_DIR = Path(__file__).with_name("settings")
+# nbgrader, which an instructor may grade with, is none of the workbook's, nor is what it brings:
+# their extensions of the page are off in settings/page_config.json, those of the server here.
+_NOT_SERVED = [
+    "notebook",
+    "nbgrader.server_extensions.assignment_list",
+    "nbgrader.server_extensions.course_list",
+    "nbgrader.server_extensions.formgrader",
+    "nbgrader.server_extensions.validate_assignment",
+]
 
 
 @dataclass(frozen=True)
@@ -65,6 +74,7 @@ def _command(root: Path, port: int | None, opens_browser: bool) -> list[str]:
         f"--ServerApp.root_dir={root}",
         "--LabApp.default_url=/lab/tree/notebooks",
         f"--LabApp.app_settings_dir={SETTINGS_DIR}",
+        f"--ServerApp.jpserver_extensions={dict.fromkeys(_NOT_SERVED, False)}",
         *([f"--ServerApp.port={port}", "--ServerApp.port_retries=0"] if port else []),
         *([] if opens_browser else ["--no-browser"]),
         *(["--allow-root"] if os.geteuid() == 0 else []),
