@@ -10,6 +10,7 @@ from pathlib import Path
 from lablib.errors import GradingError
 from lablib.grading.building import LEVELS, SANITIZED, Build, build, build_companions
 from lablib.grading.labs import Lab
+from lablib.grading.leftovers import Aftermath, run_and_look_back
 from lablib.grading.measuring import Glance, Measurement, measure, start_tracer, watch_from_afar
 from lablib.grading.sandbox import Limits, Run, Sandboxed
 from lablib.grading.submissions import Submission, lay_out
@@ -28,7 +29,7 @@ class Evidence(AbstractContextManager["Evidence"]):
         self.limits = limits
         self._folders = ExitStack()
         self._submitted = self._lay_out(submission.source)
-        self._handed_out = self._lay_out((lab.folder / lab.source).read_bytes())
+        self._handed_out = self._lay_out(lab.read_source().encode())
         self.untraced = start_tracer()
         self._seed = secrets.randbits(32)
         self._linked: dict[Path, tuple[str, ...]] = {}
@@ -58,6 +59,11 @@ class Evidence(AbstractContextManager["Evidence"]):
         """Return a run over so many terms that nobody traced, and what it had meanwhile."""
         command = self._command(self.build(level), terms)
         return watch_from_afar(self._submitted, command, self.limits)
+
+    def look_back(self, level: str, terms: int, kill_at: int = 0) -> Aftermath:
+        """Return a run over so many terms, and what it left; see `run_and_look_back`."""
+        command = self._command(self.build(level), terms)
+        return run_and_look_back(self._submitted, command, self.limits, kill_at)
 
     def run_sanitized(self, terms: int) -> Run:
         """Return a run of the submission under AddressSanitizer; its leaks are others' business."""

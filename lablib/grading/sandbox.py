@@ -331,7 +331,8 @@ def _wrap(folder: Path, uid: int | None, is_writable: bool, info_end: int) -> li
         *("--setenv", "HOME", FOLDER, "--setenv", "TMPDIR", FOLDER),
         *("--setenv", *_OVERWRITE_FREED, "--info-fd", str(info_end)),
         *system,
-        *("--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp"),
+        *("--dev", "/dev", "--perms", "1777", "--tmpfs", "/dev/shm"),
+        *("--proc", "/proc", "--tmpfs", "/tmp"),
         *("--bind" if is_writable else "--ro-bind", str(folder), FOLDER),
         *("--ro-bind", str(_INSIDE), "/inside.py", "--"),
     ]

@@ -11,6 +11,9 @@ from nbclient import NotebookClient
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = ROOT / "notebooks"
 NAMES = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
+VMSTAT = "07_vmstat_and_its_friends"
+UNIT = "notebooks"
+"""The unit of the tests that look at a notebook which others look at too: it runs once."""
 
 
 @functools.cache

@@ -7,6 +7,8 @@
     flat_kernel         so is what the kernel counts (`what`), as the program is about to end
     flat_unwatched      and so is its resident set, or `what`, in the middle of a run that no tracer
                         looks at
+    nothing_left        shared memory and files are gone when it has ended, killed or not, and it
+                        does the same when it is started again
     no_memory_errors    AddressSanitizer finds no error
     unchanged           the program is the one that was handed out
     questions           the answers, each for its own points
@@ -21,6 +23,7 @@ from collections.abc import Callable
 from lablib.grading.checks.failing import Failed, NotChecked
 from lablib.grading.checks.heap import check_flat_heap
 from lablib.grading.checks.kernel import check_flat_kernel, check_flat_unwatched
+from lablib.grading.checks.leftovers import check_nothing_left
 from lablib.grading.checks.output import (
     check_builds,
     check_hit_rate,
@@ -39,6 +42,7 @@ CHECKS: dict[str, Callable[[Evidence, Check], str]] = {
     "hit_rate": check_hit_rate,
     "flat_kernel": check_flat_kernel,
     "flat_unwatched": check_flat_unwatched,
+    "nothing_left": check_nothing_left,
     "no_memory_errors": check_no_memory_errors,
     "unchanged": check_unchanged,
 }
