@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,12 +72,14 @@ _IN_BYTES = ("live", "resident", "anonymous", "address space")
 class LabRun:
     """A run of a lab's program that was watched: what it held in the course of it.
 
-    `trace` is None where the tracer could not be had, for the reason in `untraced`.
+    `trace` is None where the tracer could not be had, for the reason in `untraced`. `left_bytes` is
+    the shared memory that was still there when all its processes had been killed.
     """
 
     held: tuple[Holding, ...]
     trace: HeapTrace | None
     untraced: str
+    left_bytes: int = 0
 
     def read(self, quantity: str, share: float = 1.0) -> int:
         """Return how much it held of a quantity when this share of the run was over; 0 if unknown.
@@ -126,6 +130,11 @@ class LabRun:
             print(f"Without the tracer, by the kernel's account only: {self.untraced}")
         else:
             print(f"The tracer's verdict: {judge_trace(self.trace).sentence}")
+        if self.left_bytes:
+            print(
+                "Killed in the middle of its work, it has left shared memory behind: "
+                f"{self.left_bytes:,} bytes. They are removed now."
+            )
 
 
 def _word(quantity: str, value: int | None) -> str:
@@ -171,11 +180,25 @@ def watch_program(
         panel.show()
         held = _follow(app.pid, seconds)
         trace = heap.finish() if heap else None
+        with suppress(ProcessLookupError):
+            os.killpg(app.pid, signal.SIGKILL)
         panel.wait()
         panel.stop()
     if not held:
         raise GradingError("the program ended before anything could be seen", f"see {lab.source}")
-    return LabRun(_add_live(held, trace), trace, untraced)
+    return LabRun(_add_live(held, trace), trace, untraced, _remove_left(app.pid))
+
+
+def _remove_left(pid: int) -> int:
+    """Remove the files in /dev/shm whose name has the number of a process; return their bytes."""
+    size_bytes = 0
+    for path in Path("/dev/shm").iterdir():
+        if re.search(rf"(?<!\d){pid}(?!\d)", path.name):
+            with suppress(OSError):
+                size = path.stat().st_size
+                path.unlink()
+                size_bytes += size
+    return size_bytes
 
 
 def _watch_heap(running: ExitStack, app: LocalApp, seconds: float) -> tuple[HeapWatch | None, str]:

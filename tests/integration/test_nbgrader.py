@@ -11,6 +11,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from conftest import require_tracer
+from patches import apply_patch
 
 ROOT = Path(__file__).parents[2]
 INSTRUCTOR = ROOT / "instructor"
@@ -94,13 +95,21 @@ def course(tmp_path_factory):
     course.nbgrader("generate_assignment", LAB)
     course.hand_in("untouched")
     fixed = course.hand_in("fixed")
-    shutil.copy(INSTRUCTOR / LAB / "solution.c", fixed / f"{LAB}.c")
+    mend(fixed)
     shutil.copy(INSTRUCTOR / LAB / "answers.json", fixed)
     forger = course.hand_in("forger")
-    shutil.copy(INSTRUCTOR / LAB / "solution.c", forger / f"{LAB}.c")
+    mend(forger)
     forge(forger)
     course.nbgrader("autograde", LAB)
     return course
+
+
+def mend(folder):
+    """Put the reference fix into a folder."""
+    program = folder / f"{LAB}.c"
+    program.write_text(
+        apply_patch(program.read_text(), (INSTRUCTOR / LAB / "solution.patch").read_text())
+    )
 
 
 def forge(folder):

@@ -3,19 +3,18 @@
 All are run down to the questions, and a few are judged as well; `./lab test --labs` judges all.
 """
 
-import json
-import os
 import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 from accessibility import find_problems
 from conftest import require_tracer
 from execution import ROOT, run_lab
+from patches import apply_patch
 
 from lablib.grading.labs import list_labs, load_lab
+from lablib.teaching import open_lab
 
 JUDGED = ("cache_not_leak", "fib_leak")
 HASTE = "3"
@@ -28,6 +27,7 @@ RESULTS = {
     "mmap_leak": "“mappings”",
     "thread_stack": r"\d\d\d? KiB",
     "fd_leak": "“open files”",
+    "shm_survivor": r"1,\d+(\.\d)? KiB",
     "cache_not_leak": r"\d(\.\d+)? %",
     "arena_hold": r"1\d(\.\d+)? MiB",
     "overfix": r"\d+ KiB / s",
@@ -75,7 +75,10 @@ def test_everybody_can_read_it(notebook):
 
 @pytest.mark.parametrize(
     "name",
-    [name if name in JUDGED else pytest.param(name, marks=pytest.mark.labs) for name in list_labs()],
+    [
+        name if name in JUDGED else pytest.param(name, marks=pytest.mark.labs)
+        for name in list_labs()
+    ],
 )
 def test_what_was_handed_out_is_judged_and_has_no_points(notebook, name):
     shown = read_shown(notebook)
@@ -86,7 +89,7 @@ def test_what_was_handed_out_is_judged_and_has_no_points(notebook, name):
     assert {cell.outputs[-1].data["text/plain"] for cell in points} == {"0.0"}
 
 
-def test_without_the_tracer_it_runs_on_what_the_kernel_counts(monkeypatch, tmp_path):
+def test_without_the_tracer_it_runs_on_what_the_kernel_counts(monkeypatch):
     monkeypatch.setenv("LAB_HASTE", HASTE)
     monkeypatch.setenv("LAB_SOURCE", "recorded")
     shown = read_shown(run_lab("fib_leak", is_judged=False))
@@ -95,14 +98,12 @@ def test_without_the_tracer_it_runs_on_what_the_kernel_counts(monkeypatch, tmp_p
     assert re.search(rf"^The result: {RESULTS['fib_leak']}$", shown, re.MULTILINE)
 
 
-def test_the_reference_fix_has_all_points_in_the_notebook(tmp_path, monkeypatch, capsys):
-    """As `lab.points` reads them, from a process of its own."""
-    from lablib.teaching import open_lab
-
+def test_the_reference_fix_has_all_points_in_the_notebook(tmp_path):
     folder = tmp_path / "fib_leak"
     shutil.copytree(ROOT / "labs" / "fib_leak", folder)
     lab = open_lab(folder)
-    shutil.copy(ROOT / "instructor" / "fib_leak" / "solution.c", folder / "fib_leak.c")
+    program, patch = folder / "fib_leak.c", ROOT / "instructor" / "fib_leak" / "solution.patch"
+    program.write_text(apply_patch(program.read_text(), patch.read_text()))
     assert (lab.points("program"), lab.points("answers")) == (8.0, 0.0)
     shutil.copy(ROOT / "instructor" / "fib_leak" / "answers.json", folder)
     assert (lab.points("program"), lab.points("answers")) == (8.0, 2.0)
