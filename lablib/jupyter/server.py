@@ -43,9 +43,9 @@ class NotebookServer:
     url: str
     token: str
 
-    def address(self, notebook: str = "") -> str:
+    def address(self, notebook: str = "", folder: str = "notebooks") -> str:
         """Return where a browser finds a notebook, or the folder of all, with the token."""
-        return f"{self.url}lab/tree/notebooks{'/' * bool(notebook)}{notebook}?token={self.token}"
+        return f"{self.url}lab/tree/{folder}{'/' * bool(notebook)}{notebook}?token={self.token}"
 
 
 @contextlib.contextmanager

@@ -129,7 +129,7 @@ class Progress:
 
 def render_report(lab: Lab, report: GradeReport) -> tuple[str, str]:
     """Return a report as HTML and as plain text: a row for each finding, the points, the hint."""
-    rows = [(_mark(each), make_printable(each.sentence), _worth(each)) for each in report.findings]
+    rows = [(_mark(each), _say(lab, each), _worth(each)) for each in report.findings]
     head = "".join(
         f'<th scope="col" style="text-align: left">{words}</th>'
         for words in ("result", "what was found", "points")
@@ -152,6 +152,14 @@ def render_report(lab: Lab, report: GradeReport) -> tuple[str, str]:
 
 def _mark(finding: Finding) -> str:
     return _MARKS[finding.state]
+
+
+def _say(lab: Lab, finding: Finding) -> str:
+    """Return what was found; of an answer, to which question."""
+    names = [f"{QUESTION}{question.name}" for question in lab.questions]
+    if finding.check not in names:
+        return make_printable(finding.sentence)
+    return f"Question {names.index(finding.check) + 1}: {make_printable(finding.sentence)}"
 
 
 def _worth(finding: Finding) -> str:

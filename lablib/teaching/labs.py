@@ -22,6 +22,10 @@ from lablib.teaching.lab_runs import LabRun, watch_program
 
 PARTS = ("program", "answers")
 
+_SCROLLED = (
+    "max-height: 28em; overflow: auto; white-space: pre; border: 1px solid; margin: 0; padding: 6px"
+)
+
 
 def open_lab(folder: Path | None = None) -> LabBench:
     """Return the lab that a folder is named after, with the learner's files in it.
@@ -50,7 +54,7 @@ class LabBench:
         page = (
             f'<p>The file is <a href="{name}">{name}</a>: open it in a tab beside this one.</p>'
             f'<pre tabindex="0" role="region" aria-label="The program {name}, with line numbers" '
-            f'style="max-height: 28em; overflow: auto">{html.escape(numbered)}</pre>'
+            f'style="{_SCROLLED}">{html.escape(numbered)}</pre>'
         )
         display({"text/html": page, "text/plain": numbered}, raw=True)
 

@@ -80,6 +80,7 @@ def test_a_report_is_a_table_with_words_for_each_result():
     assert "✗ failed         Still <b>8</b> bytes.  (0 of 5)" in text
     assert "? unchecked      Nobody could look.  (0 of 3)" in text
     assert "1 of 9 points. 3 could not be given or refused on this machine." in text
+    assert "✓ passed         Question 2: Right.  (1 of 1)" in text
     assert text.endswith("Hint: Look at the caller.")
 
 
