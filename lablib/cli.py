@@ -16,6 +16,7 @@ import click
 from lablib import __version__
 from lablib.cli_check import check
 from lablib.cli_compare import compare
+from lablib.cli_release import release
 from lablib.cli_trace import json_option, print_json, replay, trace
 from lablib.errors import LabError
 
@@ -102,6 +103,7 @@ verbs.add_command(trace)
 verbs.add_command(replay)
 verbs.add_command(compare)
 verbs.add_command(check)
+verbs.add_command(release)
 
 
 @verbs.command()
@@ -151,6 +153,7 @@ def clean() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def bench(name: str | None, as_json: bool) -> None:
     """Measure: the figures that the README quotes, side by side with other tools."""
+    _require_folder("benchmarks")
     from benchmarks import NAMES
 
     if name not in NAMES:
@@ -181,6 +184,11 @@ def show_help(context: click.Context) -> None:
 def version() -> None:
     """Print the lab's version."""
     click.echo(__version__)
+
+
+def _require_folder(name: str) -> None:
+    if not (CHECKOUT / name).is_dir():
+        raise LabError(f"this hand-out of the lab has no {name}", "take the whole lab for that")
 
 
 def _end_in_order(number: int, frame: FrameType | None) -> NoReturn:

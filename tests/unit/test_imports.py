@@ -64,7 +64,7 @@ RANKS = {
     ),
     **dict.fromkeys(["comparison", "panels", "cleanup", "capped", "scanning", "preload"], 5),
     **dict.fromkeys(["study", "grading", "sources"], 6),
-    **dict.fromkeys(["watching", "doctor", "demo", "jupyter"], 7),
+    **dict.fromkeys(["watching", "doctor", "demo", "jupyter", "cli_release"], 7),
     **dict.fromkeys(["cli_trace", "teaching"], 8),
     **dict.fromkeys(["cli_compare", "cli_check"], 9),
     **dict.fromkeys(["cli"], 10),
