@@ -17,6 +17,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -105,13 +106,14 @@ def time_class(submission: Path, folder: Path) -> tuple[float, int]:
     return time.monotonic() - started_s, states.count("passed")
 
 
-def run_check(*words: str) -> dict:  # type: ignore[type-arg]
+def run_check(*words: str) -> dict[str, Any]:
     """Return the document of `./lab check`; raises `GradingError` with its sentence."""
     command = [sys.executable, "-m", "lablib", "check", *words, "--json"]
     ran = subprocess.run(command, capture_output=True, text=True)
     if ran.returncode == 2:
         raise GradingError(ran.stderr.strip().splitlines()[-1])
-    return json.loads(ran.stdout)  # type: ignore[no-any-return]
+    document: dict[str, Any] = json.loads(ran.stdout)
+    return document
 
 
 def time_start(group: CappedGroup | None) -> float:
@@ -155,8 +157,8 @@ def make_sheets(figures: Figures, targets: tuple[Target, ...]) -> tuple[Sheet, .
 
 _INTRODUCTION = f"""\
 Made by `./lab bench grading`. Each lab's reference solution is judged once, and then {STUDENTS} of
-{LAB} as a class, {JOBS} at once: nothing takes longer to judge than a right solution, for which each
-check is made. Times are of the clock: other work on the machine adds to them."""
+{LAB} as a class, {JOBS} at once. Each check is made of a right solution, and only the first ones of
+a wrong one. Times are of the clock: other work on the machine adds to them."""
 
 
 def main() -> int:
