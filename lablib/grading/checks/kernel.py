@@ -1,0 +1,76 @@
+"""What a program has, as the kernel counts it: at its end, and unwatched in the middle."""
+
+from __future__ import annotations
+
+from lablib.grading.building import LEVELS
+from lablib.grading.checks.failing import Failed, NotChecked, measure
+from lablib.grading.checks.output import compare_output
+from lablib.grading.evidence import Evidence
+from lablib.grading.labs import Check
+from lablib.grading.measuring import Glance, Measurement
+
+_KERNEL_WORDS = {
+    "rss_anon_bytes": ("bytes of anonymous memory", 128 << 10),
+    "vm_size_bytes": ("bytes of address space", 256 << 10),
+    "open_files": ("open files", 0),
+    "threads": ("threads", 0),
+    "mappings": ("mappings", 2),
+}
+"""What the kernel counts -> its words, and how much more of it 2N further terms may leave."""
+
+_UNWATCHED_WORDS = {
+    "peak_rss_bytes": ("resident bytes", 4 << 20),
+    "vm_size_bytes": ("bytes of address space", 1 << 20),
+    "open_files": ("open files", 8),
+}
+"""The same for what a run without a tracer had in the middle of its work."""
+
+
+def check_flat_kernel(evidence: Evidence, check: Check) -> str:
+    """What the kernel counts does not grow with the terms."""
+    terms, what = evidence.lab.terms, check.parameters["what"]
+    words, tolerance = _KERNEL_WORDS[what]
+    tolerance = check.parameters.get("tolerance", tolerance)
+    for level in LEVELS:
+        before, after = (_count(measure(evidence, level, n * terms), what) for n in (2, 4))
+        if after - before > tolerance:
+            raise Failed(
+                f"At {level} it has {after:,} {words} at the end of {4 * terms:,} terms, and had "
+                f"{before:,} at the end of {2 * terms:,}: {(after - before) / 2 / terms:,.2f} more "
+                "with each term."
+            )
+    return f"The kernel counts as many {words} after {4 * terms:,} terms as after {2 * terms:,}."
+
+
+def check_flat_unwatched(evidence: Evidence, check: Check) -> str:
+    """It does the same when nobody looks."""
+    terms = check.parameters["terms"]
+    what = check.parameters.get("what", "peak_rss_bytes")
+    words, allowed = _UNWATCHED_WORDS[what]
+    allowed = check.parameters.get("tolerance", allowed)
+    run, glances = evidence.watch_from_afar(LEVELS[-1], terms)
+    compare_output(evidence, run, f"at {LEVELS[-1]}", terms)
+    if len(glances) < 2:
+        raise NotChecked("it prints too little to be looked at in the middle of its work.")
+    counts = [_get_counted(glance, what) for glance in glances]
+    if max(counts) - counts[0] > allowed:
+        raise Failed(
+            f"Over {terms:,} terms without a tracer it grew from {counts[0]:,} to {max(counts):,} "
+            f"{words}: what it holds grows with its work."
+        )
+    return f"Over {terms:,} terms without a tracer it did not grow either."
+
+
+def _count(measurement: Measurement, what: str) -> int:
+    at_exit = measurement.at_exit
+    value = measurement.mappings if what == "mappings" else getattr(at_exit, what, None)
+    if value is None:
+        raise NotChecked("the program's end could not be looked at.")
+    return int(value)
+
+
+def _get_counted(glance: Glance, what: str) -> int:
+    value = glance.peak_rss_bytes if what == "peak_rss_bytes" else getattr(glance.resources, what)
+    if value is None:
+        raise NotChecked("what it has could not be counted.")
+    return int(value)

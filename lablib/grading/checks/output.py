@@ -1,0 +1,104 @@
+"""The work that a program does, as far as its output and its text tell."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from lablib.grading.building import LEVELS
+from lablib.grading.checks.failing import Failed, describe_end, measure, quote, require_build
+from lablib.grading.evidence import Evidence
+from lablib.grading.labs import Check
+from lablib.grading.sandbox import Run
+
+_FETCH = re.compile(r"^fetched .+, fetch (\d+)$", re.MULTILINE)
+_HITS = re.compile(r"^hits: (\d+) of (\d+)$", re.MULTILINE)
+
+
+def check_builds(evidence: Evidence, check: Check) -> str:
+    """It compiles."""
+    for level in LEVELS:
+        require_build(evidence, level)
+    refused = f"; some of its calls of {' and '.join(evidence.lab.failing)} will be refused"
+    return f"It builds at {' and at '.join(LEVELS)}{refused if evidence.lab.failing else ''}."
+
+
+def check_same_output(evidence: Evidence, check: Check) -> str:
+    """It does the same work, as far as its output tells."""
+    terms = evidence.lab.terms
+    for level in LEVELS:
+        for count in (terms, 2 * terms, 4 * terms):
+            compare_output(evidence, measure(evidence, level, count).run, f"at {level}", count)
+    # Nor is the program another one where the sanitizer looks.
+    sanitized = evidence.run_sanitized(terms)
+    compare_output(evidence, sanitized, "under AddressSanitizer", terms)
+    return f"It prints the same as before, over {terms:,}, {2 * terms:,} and {4 * terms:,} terms."
+
+
+def check_hit_rate(evidence: Evidence, check: Check) -> str:
+    """What it remembers still serves.
+
+    A hit is a term without a fetch. A companion of the lab prints each fetch, and numbers them, so
+    that one which is not shown is missed.
+    """
+    terms, least = 4 * evidence.lab.terms, check.parameters["least_percent"]
+    for level in LEVELS:
+        output = measure(evidence, level, terms).run.output
+        numbers = [int(number) for number in _FETCH.findall(output)]
+        if numbers != list(range(1, len(numbers) + 1)):
+            raise Failed(f"At {level} some fetches are not shown: their numbers have gaps.")
+        hits = terms - len(numbers)
+        told = next(reversed(_HITS.findall(output)), ("nothing", "nothing"))
+        if told != (str(hits), str(terms)):
+            raise Failed(
+                f"At {level} it says that {told[0]} of {told[1]} were hits, but over {terms:,} "
+                f"terms it fetched {len(numbers):,} times: {hits:,} were."
+            )
+        if 100 * hits < least * terms:
+            raise Failed(
+                f"At {level} {hits:,} of {terms:,} terms were hits, {100 * hits / terms:.1f} %: "
+                f"the README asks for {least} % at least."
+            )
+    return f"{100 * hits / terms:.1f} % of {terms:,} terms were hits: {least} % are enough."
+
+
+def check_unchanged(evidence: Evidence, check: Check) -> str:
+    """Nothing was changed, comments and all."""
+    handed_out = evidence.lab.read_source()
+    submitted = evidence.submission.source.decode(errors="replace")
+    before, after = handed_out.split(), submitted.split()
+    if before != after:
+        lines = zip(handed_out.splitlines(), submitted.splitlines(), strict=False)
+        number = next((n for n, (a, b) in enumerate(lines, 1) if a.split() != b.split()), 0)
+        where = f" (line {number} is the first)" if number else ""
+        raise Failed(f"The program was changed{where}: there is nothing in it to mend.")
+    return "The program is as it was handed out."
+
+
+def compare_output(evidence: Evidence, run: Run, where: str, terms: int) -> None:
+    """Fail unless a run did the work of the program as it was handed out, by its output."""
+    if run.exit_code != 0 or run.ended_by != "itself":
+        raise Failed(
+            f"{where[0].upper()}{where[1:]}, over {terms:,} terms, it {describe_end(run)}."
+        )
+    expected, may_differ = evidence.expect_output(terms), evidence.lab.may_differ
+    if run.output == expected:
+        return
+    wanted, got = (
+        [line for line in text.splitlines() if not line.startswith(may_differ)]
+        for text in (expected, run.output)
+    )
+    if wanted == got:
+        return
+    number = next(_find_differences(wanted, got), min(len(wanted), len(got)))
+    shown = [quote(lines[number]) if number < len(lines) else "nothing" for lines in (wanted, got)]
+    raise Failed(
+        f"Not the same work {where}, over {terms:,} terms: line {number + 1} of the output was "
+        f"{shown[0]}, and is {shown[1]}."
+    )
+
+
+def _find_differences(wanted: list[str], got: list[str]) -> Iterator[int]:
+    for number, (one, other) in enumerate(zip(wanted, got, strict=False)):
+        if one != other:
+            yield number
