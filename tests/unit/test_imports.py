@@ -61,7 +61,7 @@ RANKS = {
         ],
         4,
     ),
-    **dict.fromkeys(["comparison", "panels", "cleanup", "capped", "scanning"], 5),
+    **dict.fromkeys(["comparison", "panels", "cleanup", "capped", "scanning", "bundle"], 5),
     **dict.fromkeys(["study", "watching", "grading"], 6),
     **dict.fromkeys(["doctor", "demo", "jupyter", "cli_trace"], 7),
     **dict.fromkeys(["teaching", "cli_compare", "cli_check"], 8),
