@@ -32,6 +32,9 @@ def _check_answer(question: Question, evidence: Evidence) -> Finding:
         reason = submission.complaint or f"{ANSWERS} has no answer to {question.name}"
         return Finding(name, "failed", f"No answer: {reason}.", 0, question.points)
     expected = question.expected
+    if expected is None:
+        reason = "Not checked: your instructor's copy has the answers."
+        return Finding(name, "unchecked", reason, 0, question.points)
     if not question.choices and isinstance(expected, str):
         measured = _measure_quantity(evidence, expected)
         if measured is None:

@@ -7,6 +7,8 @@
     flat_kernel         so is what the kernel counts (`what`), as the program is about to end
     flat_unwatched      and so is its resident set, or `what`, in the middle of a run that no tracer
                         looks at
+    nothing_left        shared memory and files are gone when it has ended, killed or not, and it
+                        does the same when it is started again
     no_memory_errors    AddressSanitizer finds no error
     unchanged           the program is the one that was handed out
     questions           the answers, each for its own points
@@ -18,9 +20,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from lablib.grading.checks.failing import Failed, NotChecked
+from lablib.grading.checks.failing import Failed, NotChecked, shorten
 from lablib.grading.checks.heap import check_flat_heap
 from lablib.grading.checks.kernel import check_flat_kernel, check_flat_unwatched
+from lablib.grading.checks.leftovers import check_nothing_left
 from lablib.grading.checks.output import (
     check_builds,
     check_hit_rate,
@@ -32,6 +35,8 @@ from lablib.grading.evidence import Evidence
 from lablib.grading.labs import Check
 from lablib.records import Finding
 
+_MAX_SENTENCE = 400
+
 CHECKS: dict[str, Callable[[Evidence, Check], str]] = {
     "builds": check_builds,
     "same_output": check_same_output,
@@ -39,6 +44,7 @@ CHECKS: dict[str, Callable[[Evidence, Check], str]] = {
     "hit_rate": check_hit_rate,
     "flat_kernel": check_flat_kernel,
     "flat_unwatched": check_flat_unwatched,
+    "nothing_left": check_nothing_left,
     "no_memory_errors": check_no_memory_errors,
     "unchanged": check_unchanged,
 }
@@ -51,6 +57,6 @@ def run_check(check: Check, evidence: Evidence) -> Finding:
         sentence = CHECKS[check.kind](evidence, check)
         return Finding(check.kind, "passed", sentence, check.points, check.points)
     except Failed as found:
-        return Finding(check.kind, "failed", str(found), 0, check.points)
+        return Finding(check.kind, "failed", shorten(str(found), _MAX_SENTENCE), 0, check.points)
     except NotChecked as reason:
         return Finding(check.kind, "unchecked", f"Not checked: {reason}", 0, check.points)
