@@ -112,13 +112,14 @@ def _check_one(
             )
         chosen = draw_lab(chosen, read_key(key_file), student)
     with console.status("trying the sandbox ...") as status:
-        report = judge_submission(
-            chosen,
-            submission or chosen.folder,
-            student,
-            hint,
-            on_check=lambda name: status.update(f"checking: {name.replace('_', ' ')} ..."),
-        )
+
+        def tell(name: str) -> None:
+            doing = f"checking: {name.replace('_', ' ')}"
+            status.update(f"{doing} ...")
+            if as_json and not console.is_terminal:
+                click.echo(doing, err=True)
+
+        report = judge_submission(chosen, submission or chosen.folder, student, hint, on_check=tell)
     if as_json:
         print_json(describe_report(report))
     else:

@@ -88,7 +88,7 @@ def read_texts(folder):
 
 
 def read_prose(folder):
-    """What a reader is told of a lab: no code, no commands, no numbers of labs, tasks and points."""
+    """What a reader is told of a lab: no code, no commands, no number of a lab or a task."""
     texts = []
     for path in sorted(folder.iterdir()):
         if path.suffix in (".c", ".h"):
