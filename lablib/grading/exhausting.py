@@ -1,0 +1,51 @@
+"""A program under its limit of memory, run until the kernel kills it or until it has done its work.
+
+The group is the tracer service's (tracing/groups.py): a process is put into it while it waits at
+the sandbox's gate, so nothing else of the sandbox counts, and nothing else can be killed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lablib.errors import GradingError
+from lablib.grading.measuring import read_peak_rss
+from lablib.grading.sandbox import Limits, Sandboxed
+from lablib.tracing.groups import CappedGroup
+
+
+@dataclass(frozen=True)
+class Exhaustion:
+    """How a program fared: whether the OOM killer ended it, after how many terms.
+
+    `terms` are the lines that it had printed, `peak_rss_bytes` its largest resident set (VmHWM of
+    /proc/PID/status), None where it was killed.
+    """
+
+    is_killed: bool
+    terms: int
+    peak_rss_bytes: int | None
+
+
+def exhaust(folder: Path, command: Sequence[str], limit_bytes: int, limits: Limits) -> Exhaustion:
+    """Run a program that prints a line a term, with so much memory and no swap, and look on.
+
+    It runs as fast as it goes: terms are counted, not seconds, so the answer is the same on a busy
+    machine. Raises `GradingError` where it ended in another way, and `TracerError`,
+    `ToolMissingError` or `PrivilegeError` where no group can be had.
+    """
+    with CappedGroup(limit_bytes) as group, Sandboxed(folder, command, limits) as program:
+        group.take(program.pid)
+        program.hold()
+        peak_rss_bytes = read_peak_rss(program.pid) if program.run_to_exit() else None
+        program.release()
+        run = program.finish()
+        is_killed = group.read().oom_kills > 0
+    if not is_killed and (run.exit_code != 0 or run.ended_by != "itself"):
+        raise GradingError(
+            f"the program as handed out was neither killed nor did it end well under its limit "
+            f"(exit code {run.exit_code}, ended by {run.ended_by})"
+        )
+    return Exhaustion(is_killed, run.output.count("\n"), None if is_killed else peak_rss_bytes)
