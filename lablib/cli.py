@@ -16,6 +16,7 @@ import click
 from lablib import __version__
 from lablib.cli_check import check
 from lablib.cli_compare import compare
+from lablib.cli_release import release
 from lablib.cli_trace import json_option, print_json, replay, trace
 from lablib.errors import LabError
 
@@ -102,12 +103,13 @@ verbs.add_command(trace)
 verbs.add_command(replay)
 verbs.add_command(compare)
 verbs.add_command(check)
+verbs.add_command(release)
 
 
 @verbs.command()
-@click.argument("action", type=click.Choice(["start", "stop", "status"]))
+@click.argument("action", type=click.Choice(["start", "stop", "status", "unit"]))
 def tracer(action: str) -> None:
-    """Start, stop or look at the tracer service."""
+    """Start, stop or look at the tracer service; or print a systemd unit that runs it."""
     from lablib.privilege import ask_for_root
     from lablib.tracing import client, control, protocol
 
@@ -118,6 +120,8 @@ def tracer(action: str) -> None:
     elif action == "stop":
         client.stop_service()
         click.echo("the tracer service has stopped")
+    elif action == "unit":
+        click.echo(control.describe_unit(), nl=False)
     else:
         status = client.read_status()
         is_ours = status["fingerprint"] == protocol.service_fingerprint()
@@ -149,6 +153,7 @@ def clean() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def bench(name: str | None, as_json: bool) -> None:
     """Measure: the figures that the README quotes, side by side with other tools."""
+    _require_folder("benchmarks")
     from benchmarks import NAMES
 
     if name not in NAMES:
@@ -179,6 +184,11 @@ def show_help(context: click.Context) -> None:
 def version() -> None:
     """Print the lab's version."""
     click.echo(__version__)
+
+
+def _require_folder(name: str) -> None:
+    if not (CHECKOUT / name).is_dir():
+        raise LabError(f"this hand-out of the lab has no {name}", "take the whole lab for that")
 
 
 def _end_in_order(number: int, frame: FrameType | None) -> NoReturn:

@@ -75,8 +75,9 @@ class Lab:
 
     `companions` are C files of ours that each program is linked with. Calls of the functions in
     `failing` are refused now and then, by labs/failing.c. Lines of output that begin with one of
-    `may_differ` need not be those of the program as handed out. `rendering` is the variant that it
-    is: of what lies in `folder`, with its numbers and names.
+    `may_differ` need not be those of the program as handed out. Its program is one process unless
+    it `may_fork`. `rendering` is the variant that it is: of what lies in `folder`, with its numbers
+    and names.
 
     An incident has a `service`, the message of its `pager`, and its `truth`, in the words of those
     of the apps (lablib/truth.py); a hand-out has no truth.
@@ -95,6 +96,7 @@ class Lab:
     companions: tuple[Path, ...] = ()
     failing: tuple[str, ...] = ()
     may_differ: tuple[str, ...] = ()
+    may_fork: bool = False
     rendering: Rendering = field(default_factory=Rendering)
     service: Service | None = None
     pager: str = ""
@@ -131,9 +133,9 @@ def read_letter(answer: object) -> str:
     return str(answer).strip().upper()
 
 
-def list_sources(name: str, folder: Path = LABS_DIR) -> list[str]:
-    """Return the programs of which one is handed out; none where a lab has only its own."""
-    sources: list[str] = _read_json(folder / name / LAB_FILE).get("sources", [])
+def list_sources(folder: Path) -> list[str]:
+    """Return the programs of a lab's folder of which one is handed out; none where it has one."""
+    sources: list[str] = _read_json(folder / LAB_FILE).get("sources", [])
     return sources
 
 
@@ -147,7 +149,7 @@ def read_lab_data(folder: Path, source: str = "") -> dict[str, Any]:
     if not data.get("sources"):
         return data
     data["sources"] = [source or data["sources"][0]]
-    beside = (folder / data["sources"][0]).with_suffix(".json")
+    beside = find_beside(folder / data["sources"][0])
     own = _read_json(beside) if beside.is_file() else {}
     expected = own.pop("expected", {})
     for question in data["questions"]:
@@ -156,6 +158,11 @@ def read_lab_data(folder: Path, source: str = "") -> dict[str, Any]:
     for what in ("parameters", "names"):
         data[what] = {**data.get(what, {}), **own.pop(what, {})}
     return {**data, **own}
+
+
+def find_beside(source: Path) -> Path:
+    """Return where it is that a lab says what is its own with one of its programs."""
+    return source.with_suffix(".json")
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -180,6 +187,7 @@ def make_lab(folder: Path, data: Mapping[str, Any], rendering: Rendering) -> Lab
         companions=_find_companions(folder, data),
         failing=tuple(data.get("failing", ())),
         may_differ=tuple(data.get("may_differ", ())),
+        may_fork=data.get("may_fork", False),
         rendering=rendering,
         service=_make_service(data["service"]) if "service" in data else None,
         pager=data.get("pager", ""),

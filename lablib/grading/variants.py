@@ -20,6 +20,7 @@ from __future__ import annotations
 import itertools
 import unicodedata
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 from lablib.drawing import draw
@@ -36,11 +37,16 @@ def draw_lab(lab: Lab, key: bytes, student: str, source: str = "") -> Lab:
 
     Which of several programs it is of is drawn too, where no `source` says so.
     """
-    sources = list_sources(lab.name, lab.folder.parent)
-    if sources and not source:
-        source = draw(key, f"{lab.name}/source/{_normalize(student)}", sources)
-    data = read_lab_data(lab.folder, source)
+    data = draw_data(lab.folder, key, student, source)
     return make_lab(lab.folder, data, draw_rendering(lab.name, data, key, student))
+
+
+def draw_data(folder: Path, key: bytes, student: str, source: str = "") -> dict[str, Any]:
+    """Return the lab.json of a lab's folder, with the program that is a student's, or `source`."""
+    sources = list_sources(folder)
+    if sources and not source:
+        source = draw(key, f"{folder.name}/source/{_normalize(student)}", sources)
+    return read_lab_data(folder, source)
 
 
 def draw_rendering(name: str, data: Mapping[str, Any], key: bytes, student: str) -> Rendering:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from patches import apply_patch
 
-from lablib.grading.labs import ANSWERS, Lab, list_labs, list_sources, load_lab
+from lablib.grading.labs import ANSWERS, LABS_DIR, Lab, list_labs, list_sources, load_lab
 from lablib.grading.variants import draw_lab
 from lablib.truth import compute
 
@@ -87,7 +87,9 @@ def fill_in(lab: Lab, text: str) -> str:
 
 def list_programs() -> list[tuple[str, str]]:
     """Each lab, with each of its programs, "" for its only one."""
-    return [(name, source) for name in list_labs() for source in list_sources(name) or [""]]
+    return [
+        (name, source) for name in list_labs() for source in list_sources(LABS_DIR / name) or [""]
+    ]
 
 
 def find_folder(name: str, source: str) -> Path:

@@ -10,12 +10,12 @@ from submissions import KEY
 
 from lablib.comparison.stacks import measure_costs
 from lablib.grading.evidence import Evidence
-from lablib.grading.labs import list_sources, load_lab
-from lablib.grading.sandbox import Limits
+from lablib.grading.labs import LABS_DIR, list_sources, load_lab
+from lablib.grading.limits import Limits
 from lablib.grading.submissions import Submission
 from lablib.grading.variants import draw_lab
 
-SOURCES = list_sources("incident")
+SOURCES = list_sources(LABS_DIR / "incident")
 LEVEL = "-O2"
 
 
