@@ -105,15 +105,23 @@ def watch_from_afar(
 
     def look() -> None:
         with contextlib.suppress(OSError, StopIteration, ValueError):
-            text = Path(f"/proc/{program.pid}/status").read_text()
-            line = next(line for line in text.splitlines() if line.startswith("VmHWM:"))
-            resources = read_resources(program.pid)
+            peak_rss_bytes, resources = read_peak_rss(program.pid), read_resources(program.pid)
             if resources is not None:
-                glances.append(Glance(int(line.split()[1]) * 1024, resources))
+                glances.append(Glance(peak_rss_bytes, resources))
 
     with Sandboxed(folder, command, limits, group, look=look) as program:
         program.release()
         return program.finish(), glances
+
+
+def read_peak_rss(pid: int) -> int:
+    """Return the largest resident set that a process has had, from VmHWM of /proc/PID/status.
+
+    Raises `OSError` where there is no such process, and `StopIteration` where it has no memory.
+    """
+    text = Path(f"/proc/{pid}/status").read_text()
+    line = next(line for line in text.splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) * 1024
 
 
 def start_tracer() -> str:

@@ -11,6 +11,7 @@
                         does the same when it is started again
     no_memory_errors    AddressSanitizer finds no error
     unchanged           the program is the one that was handed out
+    decision            it is that one where nothing leaks, for the right reason, else another
     questions           the answers, each for its own points
 
 A check that can't be made here is unchecked: it never passes for want of a look.
@@ -26,6 +27,7 @@ from lablib.grading.checks.kernel import check_flat_kernel, check_flat_unwatched
 from lablib.grading.checks.leftovers import check_nothing_left
 from lablib.grading.checks.output import (
     check_builds,
+    check_decision,
     check_hit_rate,
     check_same_output,
     check_unchanged,
@@ -47,6 +49,7 @@ CHECKS: dict[str, Callable[[Evidence, Check], str]] = {
     "nothing_left": check_nothing_left,
     "no_memory_errors": check_no_memory_errors,
     "unchanged": check_unchanged,
+    "decision": check_decision,
 }
 """Each kind of check, but for the questions: these are in answers.py."""
 
