@@ -41,7 +41,7 @@ static void map_table(int file)
 
 LEAKY_SITE static void make_table(void)
 {
-	int file = open(table_name, O_RDWR | O_CREAT | O_EXCL, 0600);
+	int file = open(table_name, O_RDWR | O_CREAT, 0600);
 
 	if (file < 0 || ftruncate(file, TABLE_BYTES))
 		leaky_fail("making the table");
