@@ -6,7 +6,8 @@ from typing import Any
 
 from lablib.grading.building import LEVELS
 from lablib.grading.evidence import Evidence
-from lablib.grading.labs import ANSWERS, Lab, Question
+from lablib.grading.labs import ANSWERS, Lab, Question, Rate
+from lablib.grading.measuring import Measurement
 from lablib.records import Finding
 from lablib.wording import make_printable
 
@@ -32,8 +33,8 @@ def _check_answer(question: Question, evidence: Evidence) -> Finding:
         reason = submission.complaint or f"{ANSWERS} has no answer to {question.name}"
         return Finding(name, "failed", f"No answer: {reason}.", 0, question.points)
     expected = question.expected
-    if not question.choices and isinstance(expected, str):
-        measured = _measure_quantity(evidence, expected)
+    if isinstance(expected, Rate) or (isinstance(expected, str) and not question.choices):
+        measured = _measure(evidence, expected)
         if measured is None:
             reason = "Not checked: it could not be measured here."
             return Finding(name, "unchecked", reason, 0, question.points)
@@ -44,13 +45,24 @@ def _check_answer(question: Question, evidence: Evidence) -> Finding:
     return Finding(name, "passed", "Right.", question.points, question.points)
 
 
-def _measure_quantity(evidence: Evidence, quantity: str) -> float | None:
-    """Return a quantity of the program at the end of 4N terms, None where nobody could look.
+def _measure(evidence: Evidence, wanted: str | Rate) -> float | None:
+    """Return a quantity of the submission at the end of 4N terms, or a rate of what was handed out.
 
-    `live_bytes` is what malloc has given out by the tracer's account, `rss_anon_bytes` the
-    kernel's.
+    None where nobody could look.
     """
-    measurement = evidence.measure(LEVELS[-1], 4 * evidence.lab.terms)
+    if isinstance(wanted, str):
+        return _read_quantity(evidence.measure(LEVELS[-1], 4 * evidence.lab.terms), wanted)
+    before, after = (
+        _read_quantity(evidence.measure_handed_out(terms), wanted.quantity)
+        for terms in wanted.terms
+    )
+    if before is None or after is None:
+        return None
+    return (after - before) / (wanted.terms[1] - wanted.terms[0])
+
+
+def _read_quantity(measurement: Measurement, quantity: str) -> float | None:
+    """Return what there was of it at the end: `live_bytes` by the tracer, else by the kernel."""
     if quantity == "live_bytes":
         trace = measurement.trace
         if trace is None or not trace.is_complete:

@@ -28,18 +28,30 @@ class Check:
 
 
 @dataclass(frozen=True)
+class Rate:
+    """How much more of a quantity the program as handed out has with each term.
+
+    It is measured at the end of a run over `terms[0]` terms, and of another over `terms[1]`.
+    """
+
+    quantity: str
+    terms: tuple[int, int]
+
+
+@dataclass(frozen=True)
 class Question:
     """A question that the learner answers in answers.json.
 
     With `choices` the answer is the letter of one of them; else a number, which may be off by the
-    share `tolerance`. `expected` is the letter, the number, or the name of a measured quantity.
+    share `tolerance`. `expected` is the letter, the number, the name of a quantity that is measured
+    of the submission, or a rate (in lab.json {"rate": its quantity, "terms": [from, to]}).
     `feedback` is for each wrong choice, or under "wrong" for a number.
     """
 
     name: str
     text: str
     points: float
-    expected: str | float
+    expected: str | float | Rate
     choices: Mapping[str, str]
     feedback: Mapping[str, str]
     tolerance: float = 0.0
@@ -117,8 +129,16 @@ def _make_question(data: dict[str, Any]) -> Question:
         name=data["name"],
         text=data["text"],
         points=data["points"],
-        expected=data["expected"],
+        expected=_make_expected(data["expected"]),
         choices=data.get("choices", {}),
         feedback=data.get("feedback", {}),
         tolerance=data.get("tolerance", 0.0),
     )
+
+
+def _make_expected(data: Any) -> str | float | Rate:
+    if isinstance(data, dict):
+        first, last = data["terms"]
+        return Rate(data["rate"], (first, last))
+    expected: str | float = data
+    return expected

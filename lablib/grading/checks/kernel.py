@@ -42,6 +42,20 @@ def check_flat_kernel(evidence: Evidence, check: Check) -> str:
     return f"The kernel counts as many {words} after {4 * terms:,} terms as after {2 * terms:,}."
 
 
+def check_left_alone(evidence: Evidence, check: Check) -> str:
+    """It still has what the program as handed out has, and has rightly."""
+    terms, what = 4 * evidence.lab.terms, check.parameters["what"]
+    words, _ = _KERNEL_WORDS[what]
+    has = _count(measure(evidence, LEVELS[-1], terms), what)
+    had = _count(evidence.measure_handed_out(terms), what)
+    if has < check.parameters["least_share"] * had:
+        raise Failed(
+            f"At the end of {terms:,} terms it has {has:,} {words}, and had {had:,} as it was "
+            "handed out: this was no leak, and its work needs it."
+        )
+    return f"What it rightly has is left alone: {has:,} {words} after {terms:,} terms."
+
+
 def check_flat_unwatched(evidence: Evidence, check: Check) -> str:
     """It does the same when nobody looks."""
     terms = check.parameters["terms"]
