@@ -1,4 +1,4 @@
-/* wrong: gives back the pages, and keeps the name; expects: "0 bytes: it outlives the program" */
+/* wrong: gives back the pages, and keeps the name; expects: ", 0 bytes: it outlives" */
 /*
  * shm_survivor.c - a gauge and a clerk share a table of tides; the table outlives them both.
  *

@@ -1,5 +1,4 @@
-/* wrong: removes what is left when it is started; expects: "1,040,000 bytes: it outlives the
- * program" */
+/* wrong: removes what is left when it is started; expects: "it outlives the program" */
 /*
  * shm_survivor.c - a gauge and a clerk share a table of tides; the table outlives them both.
  *

@@ -1,5 +1,4 @@
-/* wrong: removes the name before the gauge has opened it; expects: "opening the table: No such file
- * or directory" */
+/* wrong: removes the name too soon; expects: "opening the table: No such file or directory" */
 /*
  * shm_survivor.c - a gauge and a clerk share a table of tides; the table outlives them both.
  *

@@ -1,5 +1,4 @@
-/* wrong: opens albums only for those who have a picture; expects: "this was no leak, and its work
- * needs it" */
+/* wrong: opens albums where needed; expects: "this was no leak, and its work needs it" */
 /*
  * two_suspects.c - keeps an album for each guest of a hotel, and writes a bill at each visit.
  *

@@ -1,5 +1,4 @@
-/* wrong: frees the lines through a bill that is gone; expects: "AddressSanitizer:
- * heap-use-after-free in drop_bill" */
+/* wrong: frees the bill first; expects: "AddressSanitizer: heap-use-after-free in drop_bill" */
 /*
  * two_suspects.c - keeps an album for each guest of a hotel, and writes a bill at each visit.
  *

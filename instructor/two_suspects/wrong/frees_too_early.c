@@ -1,5 +1,4 @@
-/* wrong: frees the lines before they are printed; expects: "AddressSanitizer: heap-use-after-free"
- */
+/* wrong: frees before printing; expects: "AddressSanitizer: heap-use-after-free" */
 /*
  * two_suspects.c - keeps an album for each guest of a hotel, and writes a bill at each visit.
  *

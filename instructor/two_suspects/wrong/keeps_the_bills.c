@@ -1,5 +1,4 @@
-/* wrong: frees neither, so that nothing is lost; expects: "Still 1,900 bytes a term from
- * write_bill" */
+/* wrong: frees neither; expects: "Still 1,900 bytes a term from write_bill" */
 /*
  * two_suspects.c - keeps an album for each guest of a hotel, and writes a bill at each visit.
  *

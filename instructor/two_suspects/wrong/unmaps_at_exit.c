@@ -1,5 +1,4 @@
-/* wrong: unmaps the albums at the end, and no bill; expects: "Still 1,900 bytes a term from
- * write_bill" */
+/* wrong: unmaps at the end; expects: "bytes a term from write_bill" */
 /*
  * two_suspects.c - keeps an album for each guest of a hotel, and writes a bill at each visit.
  *
