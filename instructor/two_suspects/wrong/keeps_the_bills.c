@@ -1,4 +1,4 @@
-/* wrong: frees neither; expects: "Still 1,900 bytes a term from write_bill" */
+/* wrong: frees neither; expects: "Still 1,916 bytes a term from write_bill" */
 /*
  * two_suspects.c - keeps an album for each guest of a hotel, and writes a bill at each visit.
  *
