@@ -105,9 +105,9 @@ verbs.add_command(check)
 
 
 @verbs.command()
-@click.argument("action", type=click.Choice(["start", "stop", "status"]))
+@click.argument("action", type=click.Choice(["start", "stop", "status", "unit"]))
 def tracer(action: str) -> None:
-    """Start, stop or look at the tracer service."""
+    """Start, stop or look at the tracer service; or print a systemd unit that runs it."""
     from lablib.privilege import ask_for_root
     from lablib.tracing import client, control, protocol
 
@@ -118,6 +118,8 @@ def tracer(action: str) -> None:
     elif action == "stop":
         client.stop_service()
         click.echo("the tracer service has stopped")
+    elif action == "unit":
+        click.echo(control.describe_unit(), nl=False)
     else:
         status = client.read_status()
         is_ours = status["fingerprint"] == protocol.service_fingerprint()
@@ -161,9 +163,10 @@ def bench(name: str | None, as_json: bool) -> None:
 @verbs.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
 @click.argument("pytest_args", nargs=-1, type=click.UNPROCESSED)
 def test(pytest_args: tuple[str, ...]) -> None:
-    """Run the tests; further words go to pytest."""
+    """Run all tests, in two processes at once; with further words, those that pytest is told of."""
     os.chdir(CHECKOUT)
-    os.execv(sys.executable, [sys.executable, "-m", "pytest", *pytest_args])
+    words = pytest_args or ("-n", str(min(2, len(os.sched_getaffinity(0)))))
+    os.execv(sys.executable, [sys.executable, "-m", "pytest", *words])
 
 
 @verbs.command("help")

@@ -33,6 +33,9 @@ def _check_answer(question: Question, evidence: Evidence) -> Finding:
         reason = submission.complaint or f"{ANSWERS} has no answer to {question.name}"
         return Finding(name, "failed", f"No answer: {reason}.", 0, question.points)
     expected = question.expected
+    if expected is None:
+        reason = "Not checked: your instructor's copy has the answers."
+        return Finding(name, "unchecked", reason, 0, question.points)
     if isinstance(expected, Rate) or (isinstance(expected, str) and not question.choices):
         measured = _measure(evidence, expected)
         if measured is None:

@@ -29,7 +29,7 @@ class Evidence(AbstractContextManager["Evidence"]):
         self.limits = limits
         self._folders = ExitStack()
         self._submitted = self._lay_out(submission.source)
-        self._handed_out = self._lay_out((lab.folder / lab.source).read_bytes())
+        self._handed_out = self._lay_out(lab.read_source().encode())
         self.untraced = start_tracer()
         self._seed = secrets.randbits(32)
         self._linked: dict[Path, tuple[str, ...]] = {}

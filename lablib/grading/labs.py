@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lablib.errors import GradingError
+from lablib.grading.rendering import Rendering
 
 LABS_DIR = Path(__file__).resolve().parents[2] / "labs"
+LAB_FILE = "lab.json"
 ANSWERS = "answers.json"
 FAILING = "failing.c"
 
@@ -44,14 +46,15 @@ class Question:
 
     With `choices` the answer is the letter of one of them; else a number, which may be off by the
     share `tolerance`. `expected` is the letter, the number, the name of a quantity that is measured
-    of the submission, or a rate (in lab.json {"rate": its quantity, "terms": [from, to]}).
-    `feedback` is for each wrong choice, or under "wrong" for a number.
+    of the submission, or a rate (in lab.json {"rate": its quantity, "terms": [from, to]}); None in
+    a hand-out, which does not say. `feedback` is for each wrong choice, or under "wrong" for a
+    number.
     """
 
     name: str
     text: str
     points: float
-    expected: str | float | Rate
+    expected: str | float | Rate | None
     choices: Mapping[str, str]
     feedback: Mapping[str, str]
     tolerance: float = 0.0
@@ -66,7 +69,8 @@ class Lab:
 
     `companions` are C files of ours that each program is linked with. Calls of the functions in
     `failing` are refused now and then, by labs/failing.c. Lines of output that begin with one of
-    `may_differ` need not be those of the program as handed out.
+    `may_differ` need not be those of the program as handed out. `rendering` is the variant that it
+    is: of what lies in `folder`, with its numbers and names.
     """
 
     name: str
@@ -82,36 +86,55 @@ class Lab:
     companions: tuple[Path, ...] = ()
     failing: tuple[str, ...] = ()
     may_differ: tuple[str, ...] = ()
+    rendering: Rendering = field(default_factory=Rendering)
+
+    def read_source(self) -> str:
+        """Return the program as this variant of it is handed out."""
+        path = self.folder / (self.rendering.source or self.source)
+        return self.rendering.apply(path.read_text())
 
 
 def list_labs(folder: Path = LABS_DIR) -> list[str]:
     """Return the names of all labs, in the order in which they are done."""
-    found = [(json.loads(path.read_text())["number"], path) for path in folder.glob("*/lab.json")]
+    found = [(read_lab_data(path.parent)["number"], path) for path in folder.glob(f"*/{LAB_FILE}")]
     return [path.parent.name for _, path in sorted(found)]
 
 
 def load_lab(name: str, folder: Path = LABS_DIR) -> Lab:
-    """Return a lab by its name; raises `GradingError` where there is none like it."""
-    path = folder / name / "lab.json"
+    """Return a lab by its name, as it lies there; raises `GradingError` where there is none."""
+    path = folder / name / LAB_FILE
     if "/" in name or not path.is_file():
         raise GradingError(
             f"there is no lab called {name}", f"choose from: {', '.join(list_labs(folder))}"
         )
-    data = json.loads(path.read_text())
+    data = read_lab_data(path.parent)
+    return make_lab(path.parent, data, Rendering.of_first(data))
+
+
+def read_lab_data(folder: Path) -> dict[str, Any]:
+    """Return the lab.json of a lab's folder, with all that its variants may be."""
+    data: dict[str, Any] = json.loads((folder / LAB_FILE).read_text())
+    return data
+
+
+def make_lab(folder: Path, data: Mapping[str, Any], rendering: Rendering) -> Lab:
+    """Return the variant of a lab that `rendering` makes of its folder and its lab.json."""
+    data, name = rendering.apply_to_lab(data), folder.name
     return Lab(
         name=name,
         title=data["title"],
         minutes=data["minutes"],
-        folder=path.parent,
+        folder=folder,
         source=data.get("source", f"{name}.c"),
         terms=data["terms"],
         options=tuple(data.get("options", ("--rate", "0"))),
         checks=tuple(_make_check(dict(check)) for check in data["checks"]),
-        questions=tuple(_make_question(dict(question)) for question in data.get("questions", ())),
+        questions=tuple(_make_question(question) for question in data.get("questions", ())),
         hints={kind: tuple(texts) for kind, texts in data.get("hints", {}).items()},
-        companions=_find_companions(path.parent, data),
+        companions=_find_companions(folder, data),
         failing=tuple(data.get("failing", ())),
         may_differ=tuple(data.get("may_differ", ())),
+        rendering=rendering,
     )
 
 
@@ -124,21 +147,21 @@ def _make_check(data: dict[str, Any]) -> Check:
     return Check(data.pop("check"), data.pop("points"), data)
 
 
-def _make_question(data: dict[str, Any]) -> Question:
+def _make_question(data: Mapping[str, Any]) -> Question:
     return Question(
         name=data["name"],
         text=data["text"],
         points=data["points"],
-        expected=_make_expected(data["expected"]),
+        expected=_make_expected(data.get("expected")),
         choices=data.get("choices", {}),
         feedback=data.get("feedback", {}),
         tolerance=data.get("tolerance", 0.0),
     )
 
 
-def _make_expected(data: Any) -> str | float | Rate:
+def _make_expected(data: Any) -> str | float | Rate | None:
     if isinstance(data, dict):
         first, last = data["terms"]
         return Rate(data["rate"], (first, last))
-    expected: str | float = data
+    expected: str | float | None = data
     return expected

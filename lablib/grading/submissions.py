@@ -53,8 +53,10 @@ def read_submission(lab: Lab, folder: Path) -> Submission:
 def lay_out(lab: Lab, source: bytes, folder: Path) -> None:
     """Put a program into an empty folder, beside the files of ours that it is built with."""
     (folder / lab.source).write_bytes(source)
-    for ours in (*APPS_DIR.glob("*.h"), *lab.folder.glob("*.h"), *lab.companions):
-        shutil.copy(ours, folder)
+    for header in APPS_DIR.glob("*.h"):
+        shutil.copy(header, folder)
+    for ours in (*lab.folder.glob("*.h"), *lab.companions):
+        (folder / ours.name).write_bytes(lab.rendering.apply_to_file(ours))
 
 
 def _read_plainly(path: Path) -> bytes:

@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 from census import read_groups
+from parallel import MACHINE
 
 import lablib
 from lablib.tracing import client
@@ -78,6 +79,7 @@ def test_on_a_full_disk_the_set_up_says_so(bare_checkout):
 
 
 @pytest.mark.usefixtures("tracer_service")
+@pytest.mark.xdist_group(MACHINE)
 def test_the_doctor_tries_everything_and_leaves_nothing():
     ran = run(sys.executable, "-m", "lablib", "doctor", "--json")
     service = client.read_status()["pid"]

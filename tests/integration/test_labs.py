@@ -1,78 +1,79 @@
 """Each lab's grader, tried on right and wrong submissions: what lies in instructor/.
 
-Of the wrong fixes a few of each lab are tried; `./lab test --labs` tries them all.
+Each is tried on the lab as it lies there and on variants drawn for students. Of the wrong fixes and
+of the variants a few of each lab are tried; `./lab test --labs` tries them all.
 """
 
 import json
-import re
-import shutil
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 from conftest import require_tracer
+from submissions import (
+    EXPECTS,
+    INSTRUCTOR,
+    Case,
+    hand_in,
+    list_patches,
+    make_solutions,
+    read_expected,
+)
 
 from lablib.grading.judging import judge_submission
 from lablib.grading.labs import ANSWERS, list_labs, load_lab
 
-INSTRUCTOR = Path(__file__).parents[2] / "instructor"
-FIRST_LINE = re.compile(r'/\* wrong: (.+); expects: "(.+)" \*/\n')
 MIN_WRONG = 5
-FEW = 3
+FEW_WRONG, FEW_VARIANTS = 3, 2
+STUDENTS = ["ada", "barbara", "dennis", "edsger", "fran", "grace", "hal", "joan", "ken", "niklaus"]
 
 
-@dataclass(frozen=True)
-class Case:
-    """A submission to judge: a program, and a file of answers or none."""
-
-    lab: str
-    source: Path
-    answers: Path | None = None
-
-    def __str__(self):
-        """Its name among the tests."""
-        return f"{self.lab}-{(self.answers or self.source).stem}"
-
-
-def list_wrong(name):
-    return sorted((INSTRUCTOR / name / "wrong").glob("*.c"))
-
-
-def make_solutions(pattern="solution.c"):
+def mark_but_few(cases, few):
+    """The cases as parameters; those after the first few only with --labs."""
     return [
-        Case(name, source, INSTRUCTOR / name / ANSWERS)
-        for name in list_labs()
-        for source in sorted((INSTRUCTOR / name).glob(pattern))
+        pytest.param(case, marks=[pytest.mark.labs] if number >= few else [])
+        for number, case in enumerate(cases)
     ]
 
 
-HAND_OUTS = [Case(name, load_lab(name).folder / load_lab(name).source) for name in list_labs()]
-WRONG = [
-    pytest.param(Case(name, source), marks=[pytest.mark.labs] if number >= FEW else [])
+SOLUTIONS = [
+    parameter
+    for cases in zip(*map(make_solutions, ["", *STUDENTS]), strict=True)
+    for parameter in mark_but_few(cases, 1 + FEW_VARIANTS)
+]
+HAND_OUTS = [
+    parameter
     for name in list_labs()
-    for number, source in enumerate(list_wrong(name))
+    for parameter in mark_but_few(
+        [Case(name, None, load_lab(name).folder / ANSWERS, student) for student in ("ken", "")], 1
+    )
+]
+WRONG = [
+    parameter
+    for name in list_labs()
+    for parameter in mark_but_few(
+        [Case(name, patch, student="ken") for patch in list_patches(name, "wrong/*")], FEW_WRONG
+    )
+]
+ALSO_RIGHT = [
+    Case(name, patch, INSTRUCTOR / name / ANSWERS)
+    for name in list_labs()
+    for patch in list_patches(name, "also_right/*")
 ]
 WRONG_ANSWERS = [
-    Case(name, INSTRUCTOR / name / "solution.c", answers)
-    for name in list_labs()
-    for answers in sorted((INSTRUCTOR / name).glob("wrong_answers/*.json"))
+    Case(case.lab, case.patch, answers)
+    for case in make_solutions()
+    for answers in sorted((INSTRUCTOR / case.lab).glob("wrong_answers/*.json"))
 ]
 CHANGED = Case(
     "cache_not_leak",
-    INSTRUCTOR / "cache_not_leak/wrong/smaller_cache.c",
+    INSTRUCTOR / "cache_not_leak/wrong/smaller_cache.patch",
     INSTRUCTOR / "cache_not_leak" / ANSWERS,
 )
 
 
 def judge(case, folder):
     """Hand in a case, and return the report on it."""
-    lab = load_lab(case.lab)
-    shutil.copy(case.source, folder / lab.source)
-    if case.answers is not None:
-        answers = json.loads(case.answers.read_text())
-        (folder / ANSWERS).write_text(json.dumps(answers.get("answers", answers)))
-    return judge_submission(lab, folder)
+    return judge_submission(hand_in(case, folder), folder)
 
 
 @pytest.fixture(scope="module")
@@ -93,15 +94,19 @@ def report(reports, case):
     return reports[case].result()
 
 
-@pytest.mark.parametrize("case", make_solutions(), ids=str)
+def find_not_passed(report):
+    return [f.sentence for f in report.findings if f.state != "passed"]
+
+
+@pytest.mark.parametrize("case", SOLUTIONS, ids=str)
 def test_the_reference_fix_has_all_points(case, report):
-    assert [f.sentence for f in report.findings if f.state != "passed"] == []
+    assert find_not_passed(report) == []
     assert report.points == report.possible > 0
 
 
-@pytest.mark.parametrize("case", make_solutions("also_right/*.c"), ids=str)
+@pytest.mark.parametrize("case", ALSO_RIGHT, ids=str)
 def test_another_right_fix_has_all_points_too(case, report):
-    assert [f.sentence for f in report.findings if f.state != "passed"] == []
+    assert find_not_passed(report) == []
 
 
 @pytest.mark.parametrize("case", HAND_OUTS, ids=str)
@@ -112,9 +117,8 @@ def test_what_was_handed_out_has_no_points(case, report):
 
 @pytest.mark.parametrize("case", WRONG, ids=str)
 def test_a_wrong_fix_has_no_points_and_the_sentence_that_fits(case, report):
-    expected = FIRST_LINE.match(case.source.read_text())[2]
     failed = next(f for f in report.findings if f.state == "failed")
-    assert expected in failed.sentence
+    assert read_expected(case) in failed.sentence
     assert report.points == 0
 
 
@@ -131,9 +135,12 @@ def test_right_answers_to_a_program_that_was_changed_have_no_points(case, report
 
 @pytest.mark.parametrize("name", list_labs())
 def test_a_lab_has_enough_wrong_fixes_and_each_says_what_it_expects(name):
-    assert len(list_wrong(name)) >= MIN_WRONG
-    assert all(FIRST_LINE.match(source.read_text()) for source in list_wrong(name))
+    assert len(list_patches(name, "wrong/*")) >= MIN_WRONG
+    assert all(EXPECTS.match(patch.read_text()) for patch in list_patches(name, "wrong/*"))
 
 
-def test_each_lab_has_its_solution():
-    assert {case.lab for case in make_solutions()} == set(list_labs())
+@pytest.mark.parametrize("case", make_solutions(), ids=str)
+def test_each_lab_has_its_solution_but_where_nothing_is_to_be_mended(case):
+    kinds = [check.kind for check in load_lab(case.lab).checks]
+    assert (case.patch is None) == ("unchanged" in kinds)
+    assert case.answers.is_file()

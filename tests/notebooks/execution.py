@@ -8,6 +8,9 @@ from nbclient import NotebookClient
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 NAMES = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
+VMSTAT = "07_vmstat_and_its_friends"
+UNIT = "notebooks"
+"""The unit of the tests that look at a notebook which others look at too: it runs once."""
 
 
 @functools.cache

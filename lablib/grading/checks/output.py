@@ -64,7 +64,7 @@ def check_hit_rate(evidence: Evidence, check: Check) -> str:
 
 def check_unchanged(evidence: Evidence, check: Check) -> str:
     """Nothing was changed, comments and all."""
-    handed_out = (evidence.lab.folder / evidence.lab.source).read_bytes().decode(errors="replace")
+    handed_out = evidence.lab.read_source()
     submitted = evidence.submission.source.decode(errors="replace")
     before, after = handed_out.split(), submitted.split()
     if before != after:
