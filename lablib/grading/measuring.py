@@ -25,8 +25,9 @@ class Measurement:
     """What was seen of one run.
 
     `trace` is None where the tracer could not be had, for the reason in `untraced`. `at_exit` and
-    `mappings`, the number of its VMAs, are as the program stood when it was about to end; None
-    where it was ended by somebody else.
+    `mappings`, the number of its VMAs, are as the program stood when it was about to end, and
+    `peak_vm_size_bytes` is the most address space that it had till then (VmPeak); None where it was
+    ended by somebody else.
     """
 
     terms: int
@@ -35,6 +36,7 @@ class Measurement:
     untraced: str
     at_exit: ProcessResources | None
     mappings: int | None
+    peak_vm_size_bytes: int | None
 
 
 @dataclass(frozen=True)
@@ -71,16 +73,17 @@ def measure(
                 tracers.append(stack.enter_context(Tracer(program.pid, symbols)))
             except NOT_TRACED as error:
                 untraced = str(error)
-        at_exit, mappings = None, None
+        at_exit, mappings, peak = None, None, None
         if program.run_to_exit():
             at_exit, mappings = read_resources(program.pid), _count_mappings(program.pid)
+            peak = _read_peak(program.pid, "VmPeak")
         program.release()
         run = program.finish()
         trace = None
         if tracers:
             tracers[0].stop()
             trace = tracers[0].trace
-    return Measurement(terms, run, trace, untraced, at_exit, mappings)
+    return Measurement(terms, run, trace, untraced, at_exit, mappings, peak)
 
 
 def watch_from_afar(
@@ -94,12 +97,9 @@ def watch_from_afar(
     glances: list[Glance] = []
 
     def look() -> None:
-        with contextlib.suppress(OSError, StopIteration, ValueError):
-            text = Path(f"/proc/{program.pid}/status").read_text()
-            line = next(line for line in text.splitlines() if line.startswith("VmHWM:"))
-            resources = read_resources(program.pid)
-            if resources is not None:
-                glances.append(Glance(int(line.split()[1]) * 1024, resources))
+        peak, resources = _read_peak(program.pid, "VmHWM"), read_resources(program.pid)
+        if peak is not None and resources is not None:
+            glances.append(Glance(peak, resources))
 
     with Sandboxed(folder, command, limits, look=look) as program:
         program.release()
@@ -120,3 +120,12 @@ def _count_mappings(pid: int) -> int | None:
         return len(read_address_space(pid).vmas)
     except ProcessError:
         return None
+
+
+def _read_peak(pid: int, name: str) -> int | None:
+    """Return a line of /proc/PID/status in bytes, None once the process has ended."""
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines():
+            if line.startswith(f"{name}:"):
+                return int(line.split()[1]) * 1024
+    return None

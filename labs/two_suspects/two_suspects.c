@@ -95,8 +95,8 @@ static void receive(uint64_t n)
 	const struct guest *guest = welcome(number);
 	struct bill *bill = write_bill(number, guest->visits);
 
-	printf("%s, an album for %zu pictures with %u in it\n", bill->lines,
-		ALBUM_BYTES / PICTURE_BYTES, count_pictures(guest->album));
+	printf("%u of %zu pictures are in the album of %s\n", count_pictures(guest->album),
+		ALBUM_BYTES / PICTURE_BYTES, bill->lines);
 	drop_bill(bill);
 }
 

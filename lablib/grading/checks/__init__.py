@@ -5,8 +5,8 @@
     flat_heap           live bytes are the same after 2N and 4N terms, and never pile up between
     hit_rate            what it remembers still serves: few of its terms have to fetch
     flat_kernel         so is what the kernel counts (`what`), as the program is about to end
-    left_alone          it has as much of `what` as the program as handed out: no suspect is gone
-                        that was none
+    left_alone          it takes as much address space as the program as handed out: nothing is
+                        "mended" that was no leak
     flat_unwatched      and so is its resident set, or `what`, in the middle of a run that no tracer
                         looks at
     nothing_left        shared memory and files are gone when it has ended, killed or not, and it

@@ -43,17 +43,18 @@ def check_flat_kernel(evidence: Evidence, check: Check) -> str:
 
 
 def check_left_alone(evidence: Evidence, check: Check) -> str:
-    """It still has what the program as handed out has, and has rightly."""
-    terms, what = 4 * evidence.lab.terms, check.parameters["what"]
-    words, _ = _KERNEL_WORDS[what]
-    has = _count(measure(evidence, LEVELS[-1], terms), what)
-    had = _count(evidence.measure_handed_out(terms), what)
-    if has < check.parameters["least_share"] * had:
+    """It takes as much address space for its work as the program as handed out does."""
+    terms = 4 * evidence.lab.terms
+    takes = measure(evidence, LEVELS[-1], terms).peak_vm_size_bytes
+    took = evidence.measure_handed_out(terms).peak_vm_size_bytes
+    if takes is None or took is None:
+        raise NotChecked("the program's end could not be looked at.")
+    if takes < check.parameters["least_share"] * took:
         raise Failed(
-            f"At the end of {terms:,} terms it has {has:,} {words}, and had {had:,} as it was "
-            "handed out: this was no leak, and its work needs it."
+            f"Over {terms:,} terms it takes {takes:,} bytes of address space, and took {took:,} as "
+            "it was handed out: what was taken away was no leak."
         )
-    return f"What it rightly has is left alone: {has:,} {words} after {terms:,} terms."
+    return f"What is no leak is left alone: it takes {takes:,} bytes of address space."
 
 
 def check_flat_unwatched(evidence: Evidence, check: Check) -> str:
