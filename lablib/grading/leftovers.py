@@ -105,14 +105,14 @@ class Remains(AbstractContextManager["Remains"]):
             os.close(self._open.pop())
 
     def kill_all(self) -> None:
-        """Kill all processes of the sandbox together, as kill -9 does; they may have ended."""
+        """Kill all processes of the sandbox together, as kill -9 does, and wait for their end."""
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._first, signal.SIGKILL)
+        self._wait_for_end()
 
     def list_leftovers(self) -> list[Leftover]:
         """Return what is left once the sandbox has ended; raises `GradingError` if it has not."""
-        # Its first process is gone when all others are.
-        if not select.select([self._first], [], [], _END_S)[0]:
+        if not self._wait_for_end():
             raise GradingError("the sandbox did not come to its end")
         files = [
             Leftover(f"{place}/{entry.relative_to(root)}", size)
@@ -121,6 +121,10 @@ class Remains(AbstractContextManager["Remains"]):
             for entry, size in _list_files(root).items()
         ]
         return sorted(files + self._list_system_v(), key=lambda left: -left.size_bytes)
+
+    def _wait_for_end(self) -> bool:
+        """Return whether all have ended: its first process is gone when all others are."""
+        return bool(select.select([self._first], [], [], _END_S)[0])
 
     def _list_system_v(self) -> list[Leftover]:
         command = [sys.executable, "-I", "-S", str(_SYSTEM_V), str(self._ipc)]
