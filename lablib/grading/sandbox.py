@@ -27,7 +27,7 @@ import psutil
 
 from lablib.errors import GradingError, ToolMissingError
 from lablib.grading.bubblewrap import find_home, wrap
-from lablib.grading.limits import FILE_PLACES, Limits, Watch, list_limits
+from lablib.grading.limits import FILE_PLACES, Limits, Watch, find_seconds, list_limits
 from lablib.grading.streams import Stream
 from lablib.holding import Hold
 from lablib.tracing.groups import CappedGroup
@@ -112,7 +112,7 @@ class Sandboxed(AbstractContextManager["Sandboxed"]):
         As root the folder is given to a user without an account, who the program runs as. Raises
         `GradingError` where the sandbox can't be made.
         """
-        self._limits = limits
+        self._seconds = find_seconds(limits)
         self._command = command[0]
         self._hold: Hold | None = None
         self._ended_by = ""
@@ -214,7 +214,7 @@ class Sandboxed(AbstractContextManager["Sandboxed"]):
         assert self._watch is not None
         if self._process.poll() is not None:
             return False
-        is_late = time.monotonic() - self._started_s > self._limits.seconds
+        is_late = time.monotonic() - self._started_s > self._seconds
         reached = "time" if is_late else self._watch.look()
         if reached:
             self._end(reached)
