@@ -192,6 +192,20 @@ def test_children_are_not_followed_unasked(tmp_path):
     assert (document["live_bytes"], document["children"]) == (0, [])
 
 
+def test_a_command_can_count_its_own_heap(startup_leak):
+    document = read_document(trace("--json", "--source", "preload", "--", startup_leak))
+    assert (document["source"], document["complete"]) == ("preload", True)
+    leaks = [s for s in document["stacks"] if s["frames"][0]["function"] == "leak"]
+    assert sum(stack["live_bytes"] for stack in leaks) == 100_000
+
+
+def test_a_program_that_runs_already_can_not_be_counted_from_inside():
+    finished = trace("--source", "preload", "--pid", os.getpid())
+    assert finished.returncode == 2
+    assert "must be started with it" in finished.stderr
+    assert "--source preload -- COMMAND" in finished.stderr
+
+
 def test_two_ways_to_name_a_target_are_one_too_many():
     finished = trace("--pid", os.getpid(), "--", "true")
     assert finished.returncode == 2
