@@ -62,7 +62,7 @@ RANKS = {
         ],
         4,
     ),
-    **dict.fromkeys(["panels", "cleanup", "capped", "scanning", "preload"], 5),
+    **dict.fromkeys(["panels", "cleanup", "capped", "scanning", "preload", "bundle"], 5),
     **dict.fromkeys(["sources"], 6),
     **dict.fromkeys(["comparison", "study", "watching"], 7),
     **dict.fromkeys(["grading", "doctor", "demo", "jupyter", "cli_trace"], 8),
