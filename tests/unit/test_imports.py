@@ -62,13 +62,11 @@ RANKS = {
         ],
         4,
     ),
-    **dict.fromkeys(
-        ["comparison", "panels", "cleanup", "capped", "scanning", "preload", "bundle"], 5
-    ),
-    **dict.fromkeys(["study", "grading", "sources"], 6),
-    **dict.fromkeys(["watching", "doctor", "demo", "jupyter", "cli_release"], 7),
-    **dict.fromkeys(["cli_trace", "teaching"], 8),
-    **dict.fromkeys(["cli_compare", "cli_check"], 9),
+    **dict.fromkeys(["panels", "cleanup", "capped", "scanning", "preload", "bundle"], 5),
+    **dict.fromkeys(["sources"], 6),
+    **dict.fromkeys(["comparison", "study", "watching"], 7),
+    **dict.fromkeys(["grading", "doctor", "demo", "jupyter", "cli_trace"], 8),
+    **dict.fromkeys(["cli_release", "teaching", "cli_compare", "cli_check"], 9),
     **dict.fromkeys(["cli"], 10),
     **dict.fromkeys(["__main__"], 11),
 }
