@@ -25,9 +25,10 @@ class Measurement:
     """What was seen of one run.
 
     `trace` is None where the tracer could not be had, for the reason in `untraced`. `at_exit` and
-    `mappings`, the number of its VMAs, are as the program stood when it was about to end, and
-    `peak_vm_size_bytes` is the most address space that it had till then (VmPeak); None where it was
-    ended by somebody else.
+    `mappings`, the number of its VMAs, are as the program stood when it was about to end.
+    `peak_vm_size_bytes` is the most address space that it had till then (VmPeak), `static_bytes`
+    are those of its data and bss, in whole pages. They are None where it was ended by somebody
+    else.
     """
 
     terms: int
@@ -37,6 +38,7 @@ class Measurement:
     at_exit: ProcessResources | None
     mappings: int | None
     peak_vm_size_bytes: int | None
+    static_bytes: int | None
 
 
 @dataclass(frozen=True)
@@ -73,17 +75,17 @@ def measure(
                 tracers.append(stack.enter_context(Tracer(program.pid, symbols)))
             except NOT_TRACED as error:
                 untraced = str(error)
-        at_exit, mappings, peak = None, None, None
+        at_exit, mappings, peak, static = None, None, None, None
         if program.run_to_exit():
-            at_exit, mappings = read_resources(program.pid), _count_mappings(program.pid)
-            peak = _read_peak(program.pid, "VmPeak")
+            at_exit, peak = read_resources(program.pid), _read_peak(program.pid, "VmPeak")
+            mappings, static = _measure_mappings(program.pid)
         program.release()
         run = program.finish()
         trace = None
         if tracers:
             tracers[0].stop()
             trace = tracers[0].trace
-    return Measurement(terms, run, trace, untraced, at_exit, mappings, peak)
+    return Measurement(terms, run, trace, untraced, at_exit, mappings, peak, static)
 
 
 def watch_from_afar(
@@ -115,11 +117,14 @@ def start_tracer() -> str:
     return ""
 
 
-def _count_mappings(pid: int) -> int | None:
+def _measure_mappings(pid: int) -> tuple[int | None, int | None]:
+    """Return how many VMAs a process has, and the bytes of its data and bss."""
     try:
-        return len(read_address_space(pid).vmas)
+        space = read_address_space(pid)
     except ProcessError:
-        return None
+        return None, None
+    static = (*space.of_kind("data"), *space.of_kind("bss"))
+    return len(space.vmas), sum(segment.end - segment.start for segment in static)
 
 
 def _read_peak(pid: int, name: str) -> int | None:

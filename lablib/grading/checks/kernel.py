@@ -18,6 +18,8 @@ _KERNEL_WORDS = {
 }
 """What the kernel counts -> its words, and how much more of it 2N further terms may leave."""
 
+_STATIC_ROOM_BYTES = 256 << 10
+
 _UNWATCHED_WORDS = {
     "peak_rss_bytes": ("resident bytes", 4 << 20),
     "vm_size_bytes": ("bytes of address space", 1 << 20),
@@ -55,6 +57,22 @@ def check_left_alone(evidence: Evidence, check: Check) -> str:
             "it was handed out: what was taken away was no leak."
         )
     return f"What is no leak is left alone: it takes {takes:,} bytes of address space."
+
+
+def check_static_room(evidence: Evidence, check: Check) -> str:
+    """Its globals and statics have no room for all that it was to give back."""
+    terms = evidence.lab.terms
+    for level in LEVELS:
+        has = measure(evidence, level, terms).static_bytes
+        had = evidence.measure_handed_out(terms).static_bytes
+        if has is None or had is None:
+            raise NotChecked("the program's end could not be looked at.")
+        if has - had > check.parameters.get("tolerance", _STATIC_ROOM_BYTES):
+            raise Failed(
+                f"At {level} its static data is {has:,} bytes, and was {had:,} as it was handed "
+                "out: room that is made beforehand is used up in the end."
+            )
+    return "Its static data has not become larger."
 
 
 def check_flat_unwatched(evidence: Evidence, check: Check) -> str:
