@@ -8,6 +8,7 @@ from lablib.grading.checks.output import compare_output
 from lablib.grading.evidence import Evidence
 from lablib.grading.labs import Check
 from lablib.grading.measuring import Glance, Measurement
+from lablib.wording import make_printable
 
 _KERNEL_WORDS = {
     "rss_anon_bytes": ("bytes of anonymous memory", 128 << 10),
@@ -34,12 +35,14 @@ def check_flat_kernel(evidence: Evidence, check: Check) -> str:
     words, tolerance = _KERNEL_WORDS[what]
     tolerance = check.parameters.get("tolerance", tolerance)
     for level in LEVELS:
-        before, after = (_count(measure(evidence, level, n * terms), what) for n in (2, 4))
+        twice, four_times = (measure(evidence, level, n * terms) for n in (2, 4))
+        before, after = _count(twice, what), _count(four_times, what)
         if after - before > tolerance:
+            newest = _name_newest_file(four_times) if what == "open_files" else ""
             raise Failed(
                 f"At {level} it has {after:,} {words} at the end of {4 * terms:,} terms, and had "
                 f"{before:,} at the end of {2 * terms:,}: {(after - before) / 2 / terms:,.2f} more "
-                "with each term."
+                f"with each term.{newest}"
             )
     return f"The kernel counts as many {words} after {4 * terms:,} terms as after {2 * terms:,}."
 
@@ -100,6 +103,12 @@ def _count(measurement: Measurement, what: str) -> int:
     if value is None:
         raise NotChecked("the program's end could not be looked at.")
     return int(value)
+
+
+def _name_newest_file(measurement: Measurement) -> str:
+    """Return a sentence on the open file with the highest number; "" where it is not known."""
+    files = measurement.at_exit.newest_files if measurement.at_exit else ()
+    return f" The newest is {make_printable(files[0])}." if files else ""
 
 
 def _get_counted(glance: Glance, what: str) -> int:
