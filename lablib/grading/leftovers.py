@@ -16,12 +16,13 @@ from itertools import islice
 from pathlib import Path
 
 from lablib.errors import GradingError
-from lablib.grading.sandbox import Limits, Run, Sandboxed
+from lablib.grading.limits import FILE_PLACES, Limits
+from lablib.grading.sandbox import Run, Sandboxed
+from lablib.tracing.groups import CappedGroup
 
 _SYSTEM_V = Path(__file__).with_name("system_v.py")
 _END_S = 10.0
 _MOST_FILES = 1000
-_PLACES = ("/dev/shm", "/tmp")
 
 # The kernel's table -> what one of its lines is, and the columns of its id and of its bytes.
 _SYSTEM_V_WORDS = {
@@ -48,10 +49,15 @@ class Aftermath:
 
 
 def run_and_look_back(
-    folder: Path, command: Sequence[str], limits: Limits, kill_at: int = 0
+    folder: Path,
+    command: Sequence[str],
+    limits: Limits,
+    group: CappedGroup | None = None,
+    kill_at: int = 0,
 ) -> Aftermath:
     """Run a command in the sandbox with no tracer on it; return what is left when it has ended.
 
+    Its memory is charged to `group`, where there is one.
     With `kill_at` all its processes are killed together, in the middle of its work: at the n-th
     time that it would be looked at (see `Sandboxed`). Raises `GradingError`.
     """
@@ -64,8 +70,8 @@ def run_and_look_back(
             remains.kill_all()
 
     with (
-        Sandboxed(folder, command, limits, look=look) as program,
-        Remains(program.pid, folder) as remains,
+        Sandboxed(folder, command, limits, group, look=look) as program,
+        Remains(program.pid) as remains,
     ):
         program.release()
         run = program.finish()
@@ -75,17 +81,16 @@ def run_and_look_back(
 class Remains(AbstractContextManager["Remains"]):
     """The places of a sandbox where things survive, kept for a look when all in it have ended."""
 
-    def __init__(self, pid: int, folder: Path) -> None:
-        """Keep the places of the sandbox that process `pid` waits in; `folder` is its own folder.
+    def __init__(self, pid: int) -> None:
+        """Keep the places of the sandbox that process `pid` waits in: no other can be written to.
 
         Raises `GradingError` where they may not be seen.
         """
-        self._folder = folder
-        self._before = _list_files(folder)
         self._open: list[int] = []
         try:
             self._places = [
-                (place, self._keep(f"/proc/{pid}/root{place}", os.O_DIRECTORY)) for place in _PLACES
+                (place, self._keep(f"/proc/{pid}/root{place}", os.O_DIRECTORY))
+                for place in FILE_PLACES
             ]
             self._ipc = self._keep(f"/proc/{pid}/ns/ipc")
             self._first = os.pidfd_open(_find_first(pid))
@@ -114,12 +119,6 @@ class Remains(AbstractContextManager["Remains"]):
             for place, descriptor in self._places
             for root in [Path(f"/proc/self/fd/{descriptor}")]
             for entry, size in _list_files(root).items()
-        ]
-        own = _list_files(self._folder)
-        files += [
-            Leftover(f"{path.relative_to(self._folder)} in its folder", size)
-            for path, size in own.items()
-            if path not in self._before
         ]
         return sorted(files + self._list_system_v(), key=lambda left: -left.size_bytes)
 

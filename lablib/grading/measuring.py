@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lablib.errors import PrivilegeError, ProcessError, ToolMissingError, TracerError
-from lablib.grading.sandbox import Limits, Run, Sandboxed
+from lablib.grading.limits import Limits
+from lablib.grading.sandbox import Run, Sandboxed
 from lablib.proc import read_address_space
 from lablib.records import HeapTrace, ProcessResources
 from lablib.resources import read_resources
 from lablib.symbols import ProcessSymbols
 from lablib.tracing.client import Tracer
 from lablib.tracing.control import start_service
+from lablib.tracing.groups import CappedGroup
 
 NOT_TRACED = (TracerError, ToolMissingError, PrivilegeError)
 
@@ -28,7 +30,7 @@ class Measurement:
     `mappings`, the number of its VMAs, are as the program stood when it was about to end.
     `peak_vm_size_bytes` is the most address space that it had till then (VmPeak), `static_bytes`
     are those of its data and bss, in whole pages. They are None where it was ended by somebody
-    else.
+    else. One that `has_executed` became another program on its way.
     """
 
     terms: int
@@ -37,6 +39,7 @@ class Measurement:
     untraced: str
     at_exit: ProcessResources | None
     mappings: int | None
+    has_executed: bool
     peak_vm_size_bytes: int | None
     static_bytes: int | None
 
@@ -53,12 +56,18 @@ class Glance:
 
 
 def measure(
-    folder: Path, command: Sequence[str], terms: int, limits: Limits, untraced: str = ""
+    folder: Path,
+    command: Sequence[str],
+    terms: int,
+    limits: Limits,
+    group: CappedGroup | None = None,
+    untraced: str = "",
 ) -> Measurement:
     """Run a command in the sandbox, from its first instruction to its end, and look at it.
 
-    With `untraced`, why there is no tracer, only the kernel's own account is looked at. Raises
-    `GradingError`, and what `Hold.reach_first_instruction` raises.
+    Its memory is charged to `group`, where there is one. With `untraced`, why there is no tracer,
+    only the kernel's own account is looked at. Raises `GradingError`, and what
+    `Hold.reach_first_instruction` raises.
     """
     tracers: list[Tracer] = []
 
@@ -67,7 +76,7 @@ def measure(
             tracer.snapshot()
 
     with ExitStack() as stack:
-        program = stack.enter_context(Sandboxed(folder, command, limits, look=look))
+        program = stack.enter_context(Sandboxed(folder, command, limits, group, look=look))
         program.hold()
         if not untraced:
             try:
@@ -77,7 +86,7 @@ def measure(
                 untraced = str(error)
         at_exit, mappings, peak, static = None, None, None, None
         if program.run_to_exit():
-            at_exit, peak = read_resources(program.pid), _read_peak(program.pid, "VmPeak")
+            at_exit, peak = read_resources(program.pid), read_peak(program.pid, "VmPeak")
             mappings, static = _measure_mappings(program.pid)
         program.release()
         run = program.finish()
@@ -85,11 +94,12 @@ def measure(
         if tracers:
             tracers[0].stop()
             trace = tracers[0].trace
-    return Measurement(terms, run, trace, untraced, at_exit, mappings, peak, static)
+    has_executed = program.has_executed or (trace is not None and trace.snapshots[-1].has_executed)
+    return Measurement(terms, run, trace, untraced, at_exit, mappings, has_executed, peak, static)
 
 
 def watch_from_afar(
-    folder: Path, command: Sequence[str], limits: Limits
+    folder: Path, command: Sequence[str], limits: Limits, group: CappedGroup | None = None
 ) -> tuple[Run, list[Glance]]:
     """Run a command in the sandbox with no tracer on it; return how it ended, and what it had.
 
@@ -99,13 +109,25 @@ def watch_from_afar(
     glances: list[Glance] = []
 
     def look() -> None:
-        peak, resources = _read_peak(program.pid, "VmHWM"), read_resources(program.pid)
+        peak, resources = read_peak(program.pid, "VmHWM"), read_resources(program.pid)
         if peak is not None and resources is not None:
             glances.append(Glance(peak, resources))
 
-    with Sandboxed(folder, command, limits, look=look) as program:
+    with Sandboxed(folder, command, limits, group, look=look) as program:
         program.release()
         return program.finish(), glances
+
+
+def read_peak(pid: int, name: str) -> int | None:
+    """Return a peak of a process in bytes, by its name in /proc/PID/status: VmHWM or VmPeak.
+
+    None once the process has ended.
+    """
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines():
+            if line.startswith(f"{name}:"):
+                return int(line.split()[1]) * 1024
+    return None
 
 
 def start_tracer() -> str:
@@ -125,12 +147,3 @@ def _measure_mappings(pid: int) -> tuple[int | None, int | None]:
         return None, None
     static = (*space.of_kind("data"), *space.of_kind("bss"))
     return len(space.vmas), sum(segment.end - segment.start for segment in static)
-
-
-def _read_peak(pid: int, name: str) -> int | None:
-    """Return a line of /proc/PID/status in bytes, None once the process has ended."""
-    with contextlib.suppress(OSError):
-        for line in Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines():
-            if line.startswith(f"{name}:"):
-                return int(line.split()[1]) * 1024
-    return None

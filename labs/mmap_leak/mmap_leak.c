@@ -12,9 +12,9 @@
 #include "scratch_file.h"
 
 #define CHARTS 16
-#define CHART_PAGES 280
+#define CHART_PAGES 140
 #define SIXTEENTHS 9        /* of a page: so much longer is each chart */
-#define CATALOGUE_PAGES 400 /* room for many more charts */
+#define CATALOGUE_PAGES 300 /* room for many more charts */
 
 /* What the catalogue knows of a chart. */
 struct entry {

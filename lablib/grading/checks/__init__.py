@@ -14,6 +14,7 @@
                         does the same when it is started again
     no_memory_errors    AddressSanitizer finds no error
     unchanged           the program is the one that was handed out
+    decision            it is that one where nothing leaks, for the right reason, else another
     questions           the answers, each for its own points
 
 A check that can't be made here is unchecked: it never passes for want of a look.
@@ -23,7 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from lablib.grading.checks.failing import Failed, NotChecked
+from lablib.grading.checks.failing import Failed, NotChecked, shorten
 from lablib.grading.checks.heap import check_flat_heap
 from lablib.grading.checks.kernel import (
     check_flat_kernel,
@@ -34,6 +35,7 @@ from lablib.grading.checks.kernel import (
 from lablib.grading.checks.leftovers import check_nothing_left
 from lablib.grading.checks.output import (
     check_builds,
+    check_decision,
     check_hit_rate,
     check_same_output,
     check_unchanged,
@@ -42,6 +44,8 @@ from lablib.grading.checks.sanitizer import check_no_memory_errors
 from lablib.grading.evidence import Evidence
 from lablib.grading.labs import Check
 from lablib.records import Finding
+
+_MAX_SENTENCE = 400
 
 CHECKS: dict[str, Callable[[Evidence, Check], str]] = {
     "builds": check_builds,
@@ -55,6 +59,7 @@ CHECKS: dict[str, Callable[[Evidence, Check], str]] = {
     "nothing_left": check_nothing_left,
     "no_memory_errors": check_no_memory_errors,
     "unchanged": check_unchanged,
+    "decision": check_decision,
 }
 """Each kind of check, but for the questions: these are in answers.py."""
 
@@ -65,6 +70,6 @@ def run_check(check: Check, evidence: Evidence) -> Finding:
         sentence = CHECKS[check.kind](evidence, check)
         return Finding(check.kind, "passed", sentence, check.points, check.points)
     except Failed as found:
-        return Finding(check.kind, "failed", str(found), 0, check.points)
+        return Finding(check.kind, "failed", shorten(str(found), _MAX_SENTENCE), 0, check.points)
     except NotChecked as reason:
         return Finding(check.kind, "unchecked", f"Not checked: {reason}", 0, check.points)

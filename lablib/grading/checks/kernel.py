@@ -79,7 +79,11 @@ def check_static_room(evidence: Evidence, check: Check) -> str:
 
 
 def check_flat_unwatched(evidence: Evidence, check: Check) -> str:
-    """It does the same when nobody looks."""
+    """It does the same when nobody looks.
+
+    `last` says how many of the looks count, where a program first fills what it keeps. The last
+    three lie after a third of the output, or later.
+    """
     terms = check.parameters["terms"]
     what = check.parameters.get("what", "peak_rss_bytes")
     words, allowed = _UNWATCHED_WORDS[what]
@@ -88,7 +92,7 @@ def check_flat_unwatched(evidence: Evidence, check: Check) -> str:
     compare_output(evidence, run, f"at {LEVELS[-1]}", terms)
     if len(glances) < 2:
         raise NotChecked("it prints too little to be looked at in the middle of its work.")
-    counts = [_get_counted(glance, what) for glance in glances]
+    counts = [_get_counted(glance, what) for glance in glances[-check.parameters.get("last", 0) :]]
     if max(counts) - counts[0] > allowed:
         raise Failed(
             f"Over {terms:,} terms without a tracer it grew from {counts[0]:,} to {max(counts):,} "
