@@ -32,6 +32,8 @@ RESULTS = {
     "cache_not_leak": r"\d(\.\d+)? %",
     "arena_hold": r"1\d(\.\d+)? MiB",
     "overfix": r"[\d,]+ KiB / s",
+    "two_suspects": "“what is resident”",
+    "incident": r"\d+(\.\d+)? %",
     "reachable": r"[3-6]\d %",
 }
 
