@@ -107,9 +107,9 @@ verbs.add_command(release)
 
 
 @verbs.command()
-@click.argument("action", type=click.Choice(["start", "stop", "status"]))
+@click.argument("action", type=click.Choice(["start", "stop", "status", "unit"]))
 def tracer(action: str) -> None:
-    """Start, stop or look at the tracer service."""
+    """Start, stop or look at the tracer service; or print a systemd unit that runs it."""
     from lablib.privilege import ask_for_root
     from lablib.tracing import client, control, protocol
 
@@ -120,6 +120,8 @@ def tracer(action: str) -> None:
     elif action == "stop":
         client.stop_service()
         click.echo("the tracer service has stopped")
+    elif action == "unit":
+        click.echo(control.describe_unit(), nl=False)
     else:
         status = client.read_status()
         is_ours = status["fingerprint"] == protocol.service_fingerprint()
@@ -165,6 +167,7 @@ def bench(name: str | None, as_json: bool) -> None:
 @click.argument("pytest_args", nargs=-1, type=click.UNPROCESSED)
 def test(pytest_args: tuple[str, ...]) -> None:
     """Run all tests, in two processes at once; with further words, those that pytest is told of."""
+    _require_folder("tests")
     os.chdir(CHECKOUT)
     words = pytest_args or ("-n", str(min(2, len(os.sched_getaffinity(0)))))
     os.execv(sys.executable, [sys.executable, "-m", "pytest", *words])

@@ -47,6 +47,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Have the tests of endurance take as long as it takes: `./lab test --soak`."""
     parser.addoption("--soak", action="store_true", help="the long forms of the abuse tests: hours")
     parser.addoption("--labs", action="store_true", help="all wrong fixes of all labs: minutes")
+    parser.addoption(
+        "--vm", action="store_true", help="a virtual machine, and nothing else: half an hour"
+    )
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Read the virtual machine's tests with `--vm` alone, and nothing else then."""
+    if collection_path.parent == TESTS and collection_path.is_dir():
+        return (collection_path.name == "vm") != config.getoption("--vm") or None
+    return None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

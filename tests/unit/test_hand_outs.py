@@ -21,7 +21,7 @@ from lablib.grading.variants import draw_lab
 CHECKOUT = Path(__file__).parents[2]
 KEY = b"the key of a course, kept by its instructor"
 STUDENTS = [f"student-{number}" for number in range(100)]
-FEW = STUDENTS[:8]
+FEW = STUDENTS[:5]
 MAX_SAME_SHARE = 0.02
 """Of all pairs of students, so many at the most may have the same answers to a lab."""
 
@@ -88,7 +88,7 @@ def read_texts(folder):
 
 
 def read_prose(folder):
-    """What a reader is told of a lab: no code, no commands, no numbers of labs, tasks and points."""
+    """What a reader is told of a lab: no code, no command, no number of a lab, a task or points."""
     texts = []
     for path in sorted(folder.iterdir()):
         if path.suffix in (".c", ".h"):

@@ -62,12 +62,13 @@ RANKS = {
         ],
         4,
     ),
-    **dict.fromkeys(["comparison", "panels", "cleanup", "capped", "scanning"], 5),
-    **dict.fromkeys(["study", "watching", "grading"], 6),
-    **dict.fromkeys(["doctor", "demo", "jupyter", "cli_trace", "cli_release"], 7),
-    **dict.fromkeys(["teaching", "cli_compare", "cli_check"], 8),
-    **dict.fromkeys(["cli"], 9),
-    **dict.fromkeys(["__main__"], 10),
+    **dict.fromkeys(["comparison", "panels", "cleanup", "capped", "scanning", "preload"], 5),
+    **dict.fromkeys(["study", "grading", "sources"], 6),
+    **dict.fromkeys(["watching", "doctor", "demo", "jupyter", "cli_release"], 7),
+    **dict.fromkeys(["cli_trace", "teaching"], 8),
+    **dict.fromkeys(["cli_compare", "cli_check"], 9),
+    **dict.fromkeys(["cli"], 10),
+    **dict.fromkeys(["__main__"], 11),
 }
 
 
