@@ -233,7 +233,8 @@ def notebook_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Notebo
     folder = tmp_path_factory.mktemp("jupyter")
     root = folder / "root"
     hidden = shutil.ignore_patterns(".*")
-    shutil.copytree(TESTS.parent / "notebooks", root / "notebooks", ignore=hidden)
+    for name in ("notebooks", "labs"):
+        shutil.copytree(TESTS.parent / name, root / name, ignore=hidden)
     for notebook in (TESTS / "browser" / "data").glob("*.ipynb"):
         shutil.copy(notebook, root / "notebooks")
     with pytest.MonkeyPatch.context() as patch:

@@ -21,6 +21,7 @@ changed() {
 as_user() { runuser -u "$user" -- env HOME="$home" "$@"; }
 
 # Write standard input to a file, unless that is what it holds; say whether it was written.
+# Not at the end of a pipe: there the shell would forget that something was changed.
 write_file() {
     cat >"$1.new"
     if cmp -s "$1.new" "$1"; then
@@ -35,9 +36,10 @@ write_file() {
 trust_certificates() {
     [ -e "$certificates" ] || return 0
     trusted=/var/lib/memory-leak-lab-certificates.pem
-    if cat /etc/ssl/certs/ca-certificates.crt "$certificates" | write_file $trusted; then
-        chmod 644 $trusted
-    fi
+    all=$(cat /etc/ssl/certs/ca-certificates.crt "$certificates")
+    write_file $trusted <<ALL || true
+$all
+ALL
     export PIP_CERT=$trusted SSL_CERT_FILE=$trusted
 }
 
@@ -48,7 +50,8 @@ copy_checkout() {
         DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install rsync
         changed "installed rsync"
     fi
-    copied=$(rsync --archive --update --omit-dir-times --backup --chown="$user:$(id -gn "$user")" --out-format=%n \
+    copied=$(rsync --archive --update --omit-dir-times --backup --out-format=%n \
+        --chown="$user:$(id -gn "$user")" \
         --exclude=.git --exclude=.venv --exclude=.lab --exclude=.vagrant --exclude=results \
         --exclude=build --exclude=__pycache__ /vagrant/ "$lab/" | grep -cv '/$' || true)
     [ "$copied" = 0 ] || changed "copied $copied files of the checkout to $lab"
@@ -78,8 +81,10 @@ make_token() {
 
 start_services() {
     is_new=
-    if (cd "$lab" && as_user ./lab --no-system tracer unit) |
-        write_file $units/memory-leak-lab-tracer.service; then
+    unit=$(cd "$lab" && as_user ./lab --no-system tracer unit)
+    if write_file $units/memory-leak-lab-tracer.service <<UNIT; then
+$unit
+UNIT
         is_new=1
     fi
     if write_file $units/memory-leak-lab.service <<UNIT; then

@@ -57,8 +57,9 @@ class Lab:
 
     `companions` are C files of ours that each program is linked with. Calls of the functions in
     `failing` are refused now and then, by labs/failing.c. Lines of output that begin with one of
-    `may_differ` need not be those of the program as handed out. `rendering` is the variant that it
-    is: of what lies in `folder`, with its numbers and names.
+    `may_differ` need not be those of the program as handed out. Its program is one process unless
+    it `may_fork`. `rendering` is the variant that it is: of what lies in `folder`, with its numbers
+    and names.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Lab:
     companions: tuple[Path, ...] = ()
     failing: tuple[str, ...] = ()
     may_differ: tuple[str, ...] = ()
+    may_fork: bool = False
     rendering: Rendering = field(default_factory=Rendering)
 
     def read_source(self) -> str:
@@ -122,6 +124,7 @@ def make_lab(folder: Path, data: Mapping[str, Any], rendering: Rendering) -> Lab
         companions=_find_companions(folder, data),
         failing=tuple(data.get("failing", ())),
         may_differ=tuple(data.get("may_differ", ())),
+        may_fork=data.get("may_fork", False),
         rendering=rendering,
     )
 

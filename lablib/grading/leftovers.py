@@ -16,7 +16,9 @@ from itertools import islice
 from pathlib import Path
 
 from lablib.errors import GradingError
-from lablib.grading.sandbox import Limits, Run, Sandboxed
+from lablib.grading.limits import Limits
+from lablib.grading.sandbox import Run, Sandboxed
+from lablib.tracing.groups import CappedGroup
 
 _SYSTEM_V = Path(__file__).with_name("system_v.py")
 _END_S = 10.0
@@ -48,10 +50,15 @@ class Aftermath:
 
 
 def run_and_look_back(
-    folder: Path, command: Sequence[str], limits: Limits, kill_at: int = 0
+    folder: Path,
+    command: Sequence[str],
+    limits: Limits,
+    group: CappedGroup | None = None,
+    kill_at: int = 0,
 ) -> Aftermath:
     """Run a command in the sandbox with no tracer on it; return what is left when it has ended.
 
+    Its memory is charged to `group`, where there is one.
     With `kill_at` all its processes are killed together, in the middle of its work: at the n-th
     time that it would be looked at (see `Sandboxed`). Raises `GradingError`.
     """
@@ -64,7 +71,7 @@ def run_and_look_back(
             remains.kill_all()
 
     with (
-        Sandboxed(folder, command, limits, look=look) as program,
+        Sandboxed(folder, command, limits, group, look=look) as program,
         Remains(program.pid, folder) as remains,
     ):
         program.release()

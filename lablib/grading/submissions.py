@@ -67,10 +67,11 @@ def _read_plainly(path: Path) -> bytes:
         raise GradingError(
             f"{path} can't be read ({os.strerror(error.errno or 0)})", "hand it in with that name"
         ) from None
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        raise GradingError(f"{path} is not a plain file", "hand in the file itself")
     with open(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise GradingError(f"{path} is not a plain file", "hand in the file itself")
         if status.st_size > MAX_FILE_BYTES:
             raise GradingError(f"{path} is larger than {MAX_FILE_BYTES >> 10} KiB")
         return file.read(MAX_FILE_BYTES)

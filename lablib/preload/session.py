@@ -117,7 +117,7 @@ class PreloadSession:
         if library.name not in mapped:
             raise TargetError(
                 f"the preload source can't see into process {self._pid}: it is linked statically, "
-                "has another C library than glibc, or has rights of its own (setuid)",
+                "or has rights of its own (setuid)",
                 "trace it with: ./lab trace --source ebpf",
             )
 

@@ -109,9 +109,9 @@ def resize(page: Page, size: str) -> None:
     page.set_viewport_size({"width": width, "height": height})
 
 
-def open_notebook(page: Page, server: NotebookServer, name: str) -> None:
-    """Open a notebook of the folder notebooks, alone, and wait until its kernel is there."""
-    page.goto(f"{server.address(name)}&reset")
+def open_notebook(page: Page, server: NotebookServer, name: str, folder: str = "notebooks") -> None:
+    """Open a notebook, alone, and wait until its kernel is there."""
+    page.goto(f"{server.address(name, folder)}&reset")
     await_kernel(page)
 
 

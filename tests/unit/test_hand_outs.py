@@ -33,8 +33,11 @@ TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
 
 
 NO_PROSE = re.compile(
-    r"`[^`]+`|^ {4,}.*$|^\d\. |^# Lab \d+|^\*About \d+ minutes|10 of 10 points|--\w+ \d+",
-    re.MULTILINE,
+    r"""`[^`]+` | ^[ ]{4,}.*$                            # code and commands
+    | --\w+[ ]\d+ | hint=1 | 2[ ]says[ ]more.*?3[ ]nearly  # options
+    | ^\d\.[ ] | [Ll]ab[ ]\d+ | \[\d\d[ ]· | \]\([^)]*\)  # tasks, labs, notebooks, addresses
+    | About[ ]\d+[ ]minutes | \w+[ ]seconds | 10[ ]of[ ]10[ ]points""",
+    re.MULTILINE | re.VERBOSE,
 )
 LARGE = 100
 """A number from here on that is in a program's code is not there by chance."""

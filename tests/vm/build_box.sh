@@ -18,7 +18,7 @@ size_mib=12288
 say() { printf 'box: %s\n' "$*"; }
 
 say "unpacking $suite"
-rm -rf --one-file-system "$root"
+trap 'rm -rf --one-file-system "$root" "$disk" "$folder/core.img" "$folder/box.img"' EXIT
 debootstrap --variant=minbase --include="$(echo \
     linux-image-amd64 initramfs-tools grub2-common grub-pc-bin systemd-sysv dbus udev kmod zstd \
     ifupdown isc-dhcp-client iproute2 openssh-server sudo rsync procps python3 ca-certificates |
@@ -60,7 +60,6 @@ say "writing the disk"
 rm -f "$disk"
 truncate -s "${size_mib}M" "$disk"
 printf '%s,,L,*\n' "$first_sector" | sfdisk -q "$disk"
-umount "$root/proc" "$root/sys" 2>/dev/null || true
 mke2fs -q -t ext4 -U "$uuid" -d "$root" -E "offset=$((first_sector * 512))" "$disk" \
     "$((size_mib - 2))M"
 # grub's first stage in the first sector, with the partition table kept, and the rest behind it
@@ -90,6 +89,5 @@ Vagrant.configure("2") do |config|
 end
 VAGRANTFILE
 tar -C "$folder" -cf "$folder/plain.box.part" metadata.json Vagrantfile box.img
-rm -rf --one-file-system "$root" "$disk" "$folder/core.img" "$folder/box.img"
 mv "$folder/plain.box.part" "$folder/plain.box"
 say "done: $(du -h "$folder/plain.box" | cut -f1)"

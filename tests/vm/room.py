@@ -99,8 +99,7 @@ def open_room(say: Say) -> Iterator[Room]:
         assert process.stdin is not None
         process.stdin.close()  # its first process ends, and the kernel ends all others
         process.wait(ROOM_TIMEOUT_S)
-        remove = [*root_prefix("removing the machine"), "rm", "-rf", "--one-file-system", folder]
-        subprocess.run(remove, check=True)
+        _remove(folder)
 
 
 def _find_holder(pid: int) -> int:
@@ -117,19 +116,13 @@ def build_box(say: Say) -> Path:
     release = dict(re.findall(r'^(\w+)="?([^"\n]*)', Path("/etc/os-release").read_text(), re.M))
     assert release["ID"] == "debian", "the test's box is made of Debian's packages: run it there"
     suite = release["VERSION_CODENAME"]
-    (mirror,) = {
-        line.split()[0]
-        for line in subprocess.check_output(
-            ["apt-get", "indextargets", "--format", "$(SITE) $(RELEASE)", "Created-By: Packages"],
-            text=True,
-        ).splitlines()
-        if line.split()[1] == suite
-    }
+    mirror = _find_mirror(suite)
     recipe = (HERE / "build_box.sh").read_bytes() + f"{suite} {mirror}".encode()
     folder = CACHE / f"box-{hashlib.sha256(recipe).hexdigest()[:12]}"
     box = folder / "plain.box"
     if not box.exists():
-        folder.mkdir(parents=True, exist_ok=True)
+        _remove(*CACHE.glob("box-*"))
+        folder.mkdir(parents=True)
         words = [*root_prefix("building a box"), *GENTLY, HERE / "build_box.sh"]
         with subprocess.Popen(
             [*words, suite, mirror, _find_public_key(), folder],
@@ -141,6 +134,21 @@ def build_box(say: Say) -> Path:
                 say(line.rstrip())
         assert process.returncode == 0, f"the box could not be built; see {folder}"
     return box
+
+
+def _find_mirror(suite: str) -> str:
+    """Where this machine's apt has the distribution's packages from."""
+    chosen = (f"Codename: {suite}", "Origin: Debian", "Component: main", "Created-By: Packages")
+    listed = subprocess.check_output(
+        ["apt-get", "indextargets", "--format", "$(SITE)", *chosen], text=True
+    )
+    return listed.split()[0]
+
+
+def _remove(*folders: Path) -> None:
+    """What root has written too."""
+    words = [*root_prefix("removing the machine"), "rm", "-rf", "--one-file-system"]
+    subprocess.run([*words, *folders], check=True)
 
 
 def _find_public_key() -> Path:

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from lablib.grading.checks.failing import Failed, NotChecked
+from lablib.grading.checks.failing import Failed, NotChecked, shorten
 from lablib.grading.checks.heap import check_flat_heap
 from lablib.grading.checks.kernel import check_flat_kernel, check_flat_unwatched
 from lablib.grading.checks.leftovers import check_nothing_left
@@ -34,6 +34,8 @@ from lablib.grading.checks.sanitizer import check_no_memory_errors
 from lablib.grading.evidence import Evidence
 from lablib.grading.labs import Check
 from lablib.records import Finding
+
+_MAX_SENTENCE = 400
 
 CHECKS: dict[str, Callable[[Evidence, Check], str]] = {
     "builds": check_builds,
@@ -55,6 +57,6 @@ def run_check(check: Check, evidence: Evidence) -> Finding:
         sentence = CHECKS[check.kind](evidence, check)
         return Finding(check.kind, "passed", sentence, check.points, check.points)
     except Failed as found:
-        return Finding(check.kind, "failed", str(found), 0, check.points)
+        return Finding(check.kind, "failed", shorten(str(found), _MAX_SENTENCE), 0, check.points)
     except NotChecked as reason:
         return Finding(check.kind, "unchecked", f"Not checked: {reason}", 0, check.points)

@@ -10,8 +10,7 @@
  * Try: ./lab trace --source preload -- COMMAND
  */
 #define _GNU_SOURCE
-#include "mappings.h"
-#include <dlfcn.h>
+#include "operators.h"
 #include <stdarg.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -19,15 +18,9 @@
 #define EXPORT __attribute__((visibility("default")))
 #define FRAME ((const u64 *)__builtin_frame_address(0))
 #define BOOTSTRAP_BYTES (64 << 10)
-#define OPERATORS 8
 
 typedef void *allocate(size_t);
 typedef void *allocate_aligned(size_t, size_t);
-typedef void *allocate_nothrow(size_t, const void *);
-typedef void *allocate_aligned_nothrow(size_t, size_t, const void *);
-typedef void release(void *);
-typedef void release_sized(void *, size_t);
-typedef void release_sized_more(void *, size_t, size_t);
 
 /* The functions behind ours. */
 static struct {
@@ -35,7 +28,7 @@ static struct {
 	allocate_aligned *calloc, *memalign, *aligned_alloc;
 	void *(*realloc)(void *, size_t);
 	int (*posix_memalign)(void **, size_t, size_t);
-	release *free;
+	void (*free)(void *);
 	int (*pthread_create)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
 } real;
 
@@ -302,6 +295,13 @@ EXPORT void *pvalloc(size_t size)
 	return block;
 }
 
+FORMS(NEW, _Znwm, _Znam)
+FORMS(DELETE, _ZdlPv, _ZdaPv)
+DELETE(_ZdlPvm)
+DELETE(_ZdaPvm)
+DELETE(_ZdlPvmSt11align_val_t)
+DELETE(_ZdaPvmSt11align_val_t)
+
 EXPORT void *mmap(void *address, size_t length, int protection, int flags, int file, off_t offset)
 {
 	void *mapped = (void *)syscall(SYS_mmap, address, length, protection, flags, file, offset);
@@ -365,9 +365,7 @@ EXPORT int pthread_create(
 	if (!IS_READY)
 		return EAGAIN;
 	if ((segment = begin_recording())) {
-		me.is_own = 1;
 		u64 stack_bytes = load(&segment->state) == OPEN ? measure_stack(attributes) : 0;
-		me.is_own = 0;
 		if (stack_bytes && (start = find_start(segment))) {
 			start->run = run;
 			start->argument = argument;

@@ -35,8 +35,7 @@ struct pending {
 struct me {
 	struct slot *slot;
 	u64 slot_number;
-	u64 depth;  /* recordings under way: a second one is a signal handler's */
-	u64 is_own; /* what the interposer itself has libc do is not the program's */
+	u64 depth; /* recordings under way: a second one is a signal handler's */
 	u64 stack_low, stack_high;
 	u64 last_allocated;
 	u64 deleted; /* operator delete has accounted for it */
@@ -142,13 +141,10 @@ static inline struct segment *begin_recording(void)
 {
 	struct segment *segment = gate->segment;
 
-	if (!segment || load(&segment->state) == CLOSED || me.is_own)
+	if (!segment || load(&segment->state) == CLOSED)
 		return NULL;
-	if (__builtin_expect(!me.slot, 0)) {
-		me.is_own = 1;
+	if (__builtin_expect(!me.slot, 0))
 		take_slot(segment);
-		me.is_own = 0;
-	}
 	if (!me.depth++) {
 		if (is_shared())
 			__atomic_fetch_add(&me.slot->is_recording, 1, __ATOMIC_SEQ_CST);
