@@ -10,12 +10,16 @@ from pathlib import Path
 
 from lablib.errors import GradingError
 from lablib.grading.building import LEVELS, SANITIZED, Build, build, build_companions
-from lablib.grading.labs import Lab
+from lablib.grading.exhausting import Exhaustion, exhaust
+from lablib.grading.labs import Lab, Service
 from lablib.grading.leftovers import Aftermath, run_and_look_back
 from lablib.grading.limits import Limits, open_group
 from lablib.grading.measuring import Glance, Measurement, measure, start_tracer, watch_from_afar
 from lablib.grading.sandbox import Run, Sandboxed
 from lablib.grading.submissions import Submission, lay_out
+
+EXHAUSTING = Limits(seconds=30, output_bytes=8 << 20)
+"""What a program may take on its way to its OOM kill, beside memory."""
 
 SANITIZER_MEMORY_MB = 512
 """A program under AddressSanitizer reserves terabytes: the sanitizer itself holds it to this."""
@@ -40,7 +44,9 @@ class Evidence(AbstractContextManager["Evidence"]):
         self._linked: dict[Path, tuple[str, ...]] = {}
         self._builds: dict[tuple[Path, str], Build] = {}
         self._outputs: dict[int, str] = {}
+        self._exhaustion: Exhaustion | None = None
         self._measurements: dict[tuple[str, int], Measurement] = {}
+        self._handed_out_measurements: dict[int, Measurement] = {}
 
     def __exit__(self, *_: object) -> None:
         """Remove the folders, and the memory cgroup of the runs."""
@@ -59,6 +65,15 @@ class Evidence(AbstractContextManager["Evidence"]):
                 self._submitted, command, terms, self.limits, self._group, self.untraced
             )
         return self._measurements[key]
+
+    def measure_handed_out(self, terms: int) -> Measurement:
+        """Return what was seen of the program as it was handed out, over so many terms."""
+        if terms not in self._handed_out_measurements:
+            command = self._command(self._build(self._handed_out, LEVELS[-1]), terms)
+            self._handed_out_measurements[terms] = measure(
+                self._handed_out, command, terms, self.limits, untraced=self.untraced
+            )
+        return self._handed_out_measurements[terms]
 
     def watch_from_afar(self, level: str, terms: int) -> tuple[Run, list[Glance]]:
         """Return a run over so many terms that nobody traced, and what it had meanwhile."""
@@ -83,6 +98,16 @@ class Evidence(AbstractContextManager["Evidence"]):
         if terms not in self._outputs:
             self._outputs[terms] = self._run_handed_out(terms)
         return self._outputs[terms]
+
+    def exhaust_handed_out(self, service: Service) -> Exhaustion:
+        """Return how the program as handed out fares under its limit; raises as `exhaust`."""
+        if self._exhaustion is None:
+            built = self._build(self._handed_out, LEVELS[-1])
+            command = self._command(built, service.horizon)
+            self._exhaustion = exhaust(
+                self._handed_out, command, self._group, service.limit_bytes, EXHAUSTING
+            )
+        return self._exhaustion
 
     def _run_handed_out(self, terms: int) -> str:
         handed_out = self._build(self._handed_out, LEVELS[-1])

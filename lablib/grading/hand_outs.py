@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from lablib.errors import GradingError, ToolMissingError
-from lablib.grading.labs import LAB_FILE, read_lab_data
+from lablib.grading.labs import LAB_FILE, find_beside, list_sources, read_lab_data
 from lablib.grading.rendering import Rendering
-from lablib.grading.variants import draw_rendering
+from lablib.grading.variants import draw_data, draw_rendering
 
 LEFT_OUT = ("instructor", "tests", "benchmarks", ".ci", ".pre-commit-config.yaml")
 """What a hand-out has not: by the first part of its path."""
@@ -84,26 +84,28 @@ class HandOuts:
     def _compose(self, key: bytes | None, student: str) -> Iterator[Released]:
         yield from self.common
         for folder, paths in self.labs.items():
-            data = read_lab_data(self.checkout / folder)
-            rendering = (
-                Rendering.of_first(data)
-                if key is None
-                else draw_rendering(folder.name, data, key, student)
-            )
+            if key is None:
+                data = read_lab_data(self.checkout / folder)
+                rendering = Rendering.of_first(data)
+            else:
+                data = draw_data(self.checkout / folder, key, student)
+                rendering = draw_rendering(folder.name, data, key, student)
             yield from self._render_lab(folder, paths, data, rendering)
 
     def _render_lab(
         self, folder: Path, paths: tuple[Path, ...], data: Mapping[str, Any], rendering: Rendering
     ) -> Iterator[Released]:
-        drawn = {folder / source for source in data.get("sources", ())}
+        program = folder / data.get("source", f"{folder.name}.c")
+        left_out = set()
+        for source in list_sources(self.checkout / folder):
+            left_out |= {program, folder / source, find_beside(folder / source)}
         for path in paths:
             if path == folder / LAB_FILE:
                 yield Released(path, self._render_data(data, rendering), False)
-            elif path not in drawn:
+            elif path not in left_out:
                 yield Released(path, rendering.apply_to_file(self.checkout / path), False)
             elif path == folder / rendering.source:
-                handed_out = folder / data.get("source", f"{folder.name}.c")
-                yield Released(handed_out, rendering.apply_to_file(self.checkout / path), False)
+                yield Released(program, rendering.apply_to_file(self.checkout / path), False)
 
     def _render_data(self, data: Mapping[str, Any], rendering: Rendering) -> bytes:
         rendered = rendering.apply_to_lab(data)
@@ -170,6 +172,7 @@ def read_students(path: Path) -> list[str]:
 
 def _leave_out_answers(rendered: dict[str, Any]) -> None:
     """What the questions are worth stays, and the hints for the program."""
+    rendered.pop("truth", None)
     for question in rendered.get("questions", ()):
         for part in ("expected", "feedback"):
             question.pop(part, None)

@@ -7,7 +7,8 @@ A lab.json says what may differ:
     "parameters": {"SIDE": [160, 200, 240]}     the number of `#define SIDE` in the sources
     "names": {"begin_job": ["begin_job", ...]}  an identifier, in the sources and in all texts
     "swapped": [["read_title", "read_body"]]    identifiers that change places
-    "sources": ["queue.c", "pool.c"]            programs of which one is handed out
+    "sources": ["queue.c", "pool.c"]            programs of which one is handed out; beside each
+                                                is a JSON of its own: parameters, names, expected
     "expected": {"computed": "SIDE * SIDE"}     a number that follows from the parameters
 
 The first of each is what lies in labs/. The letters of choices are shuffled too. All follows from
@@ -19,10 +20,11 @@ from __future__ import annotations
 import itertools
 import unicodedata
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 from lablib.drawing import draw
-from lablib.grading.labs import Lab, make_lab, read_lab_data
+from lablib.grading.labs import Lab, list_sources, make_lab, read_lab_data
 from lablib.grading.rendering import Rendering
 
 __all__ = ["Rendering", "draw_lab", "draw_rendering"]
@@ -30,16 +32,26 @@ __all__ = ["Rendering", "draw_lab", "draw_rendering"]
 T = TypeVar("T")
 
 
-def draw_lab(lab: Lab, key: bytes, student: str) -> Lab:
-    """Return a student's variant of a lab that is not one itself."""
-    data = read_lab_data(lab.folder)
+def draw_lab(lab: Lab, key: bytes, student: str, source: str = "") -> Lab:
+    """Return a student's variant of a lab that is not one itself.
+
+    Which of several programs it is of is drawn too, where no `source` says so.
+    """
+    data = draw_data(lab.folder, key, student, source)
     return make_lab(lab.folder, data, draw_rendering(lab.name, data, key, student))
+
+
+def draw_data(folder: Path, key: bytes, student: str, source: str = "") -> dict[str, Any]:
+    """Return the lab.json of a lab's folder, with the program that is a student's, or `source`."""
+    sources = list_sources(folder)
+    if sources and not source:
+        source = draw(key, f"{folder.name}/source/{_normalize(student)}", sources)
+    return read_lab_data(folder, source)
 
 
 def draw_rendering(name: str, data: Mapping[str, Any], key: bytes, student: str) -> Rendering:
     """Return what a student's variant of a lab changes in it; `data` is its lab.json."""
-    # One name can be written in two ways where it has accents: not every system uses the same.
-    student = unicodedata.normalize("NFC", student)
+    student = _normalize(student)
 
     def choose(what: str, choices: Sequence[T]) -> T:
         return draw(key, f"{name}/{what}/{student}", choices)
@@ -65,5 +77,10 @@ def draw_rendering(name: str, data: Mapping[str, Any], key: bytes, student: str)
         numbers,
         names={old: new for old, new in names.items() if new != old},
         letters=letters,
-        source=choose("source", data["sources"]) if data.get("sources") else "",
+        source=next(iter(data.get("sources", ())), ""),
     )
+
+
+def _normalize(student: str) -> str:
+    """One name can be written in two ways where it has accents: not every system uses the same."""
+    return unicodedata.normalize("NFC", student)

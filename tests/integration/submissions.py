@@ -7,7 +7,7 @@ from pathlib import Path
 
 from patches import apply_patch
 
-from lablib.grading.labs import ANSWERS, Lab, list_labs, load_lab
+from lablib.grading.labs import ANSWERS, LABS_DIR, Lab, list_labs, list_sources, load_lab
 from lablib.grading.variants import draw_lab
 from lablib.truth import compute
 
@@ -21,23 +21,26 @@ class Case:
     """A submission of a lab, or of a student's variant of it.
 
     Without a patch it is the program as it was handed out, without a file of answers it has none.
+    Of a lab with several programs it is one of that in `source`.
     """
 
     lab: str
     patch: Path | None = None
     answers: Path | None = None
     student: str = ""
+    source: str = ""
 
     def __str__(self):
         """Its name among the tests."""
         names = [path.stem for path in (self.patch, self.answers) if path]
-        return "-".join(filter(None, [self.lab, *(names or ["as-it-is"]), self.student]))
+        family = Path(self.source).stem
+        return "-".join(filter(None, [self.lab, family, *(names or ["as-it-is"]), self.student]))
 
 
 def load_variant(case: Case) -> Lab:
     """The lab that a case is judged by."""
-    lab = load_lab(case.lab)
-    return draw_lab(lab, KEY, case.student) if case.student else lab
+    lab = load_lab(case.lab, source=case.source)
+    return draw_lab(lab, KEY, case.student, case.source) if case.student else lab
 
 
 def hand_in(case: Case, folder: Path) -> Lab:
@@ -82,19 +85,29 @@ def fill_in(lab: Lab, text: str) -> str:
     return lab.rendering.apply(re.sub(r"\{(.+?)\}", write, text))
 
 
-def list_patches(name: str, pattern: str) -> list[Path]:
-    """The patches of a lab; none where its program is right as it is."""
-    return sorted((INSTRUCTOR / name).glob(f"{pattern}.patch"))
-
-
-def make_solutions(student: str = "") -> list[Case]:
-    """The reference fix of each lab, with its answers."""
+def list_programs() -> list[tuple[str, str]]:
+    """Each lab, with each of its programs, "" for its only one."""
     return [
-        Case(
-            name,
-            next(iter(list_patches(name, "solution")), None),
-            INSTRUCTOR / name / ANSWERS,
-            student,
-        )
-        for name in list_labs()
+        (name, source) for name in list_labs() for source in list_sources(LABS_DIR / name) or [""]
     ]
+
+
+def find_folder(name: str, source: str) -> Path:
+    """Where the solution of a lab's program lies."""
+    return INSTRUCTOR / name / Path(source).stem
+
+
+def list_patches(name: str, source: str, pattern: str) -> list[Path]:
+    """The patches of a lab's program; none where it is right as it is."""
+    return sorted(find_folder(name, source).glob(f"{pattern}.patch"))
+
+
+def make_solution(name: str, source: str, student: str = "") -> Case:
+    """The reference fix of a lab's program, with its answers."""
+    return Case(
+        name,
+        next(iter(list_patches(name, source, "solution")), None),
+        find_folder(name, source) / ANSWERS,
+        student,
+        source,
+    )

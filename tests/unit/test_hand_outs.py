@@ -15,7 +15,7 @@ from lablib.cli_release import release
 from lablib.errors import GradingError
 from lablib.grading.hand_outs import LEFT_OUT, TOP_FOLDER, prepare, read_students
 from lablib.grading.keys import make_key
-from lablib.grading.labs import LABS_DIR, list_labs, load_lab, read_lab_data
+from lablib.grading.labs import LABS_DIR, list_labs, list_sources, load_lab, read_lab_data
 from lablib.grading.variants import draw_lab
 
 CHECKOUT = Path(__file__).parents[2]
@@ -120,8 +120,9 @@ def test_a_hand_out_has_the_labs_and_nothing_of_their_answers(hand_outs, tmp_pat
     assert list_labs(tmp_path / "labs") == list_labs()
     for name in list_labs():
         text = (tmp_path / "labs" / name / "lab.json").read_text()
-        assert not re.search(r'"(expected|feedback|parameters|names|swapped|sources)"', text)
+        assert not re.search(r'"(expected|feedback|parameters|names|swapped|sources|truth)"', text)
         assert '"question ' not in text
+        assert not (tmp_path / "labs" / name / "families").exists()
         lab = load_lab(name, tmp_path / "labs")
         assert lab.read_source() == load_lab(name).read_source()
         assert [each.points for each in lab.questions] == [
@@ -206,11 +207,14 @@ def test_a_variant_differs_in_three_things_and_not_in_its_shape(name):
         assert [each.points for each in drawn.questions] == [each.points for each in lab.questions]
 
 
-@pytest.mark.parametrize("name", list_labs())
-def test_new_names_are_new_in_the_lab_and_the_first_is_the_one_that_lies_there(name):
-    data = read_lab_data(LABS_DIR / name)
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [(name, source) for name in list_labs() for source in list_sources(LABS_DIR / name) or [""]],
+)
+def test_new_names_are_new_in_the_lab_and_the_first_is_the_one_that_lies_there(name, source):
+    data = read_lab_data(LABS_DIR / name, source)
     text = read_texts(LABS_DIR / name).split('"names"')[0]
-    words = set(re.findall(r"\w+", text))
+    words = set(re.findall(r"\w+", text + load_lab(name, source=source).read_source()))
     new = [new for choices in data.get("names", {}).values() for new in choices[1:]]
     sources = "\n".join(path.read_text() for path in (LABS_DIR / name).rglob("*.[ch]"))
     assert len(set(new)) == len(new)
