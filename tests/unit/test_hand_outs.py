@@ -241,9 +241,9 @@ def list_answers(lab):
     path = CHECKOUT / "instructor" / lab.name / "answers.json"
     reckoned = lab.rendering.apply_to_data(json.loads(path.read_text())) if path.exists() else {}
     return [
-        each.expected
-        if each.choices or not isinstance(each.expected, str)
-        else reckoned.get(each.name)
+        reckoned.get(each.name)
+        if not each.choices and isinstance(each.expected, (str, dict))
+        else each.expected
         for each in lab.questions
     ]
 
