@@ -242,7 +242,7 @@ def list_answers(lab):
     reckoned = lab.rendering.apply_to_data(json.loads(path.read_text())) if path.exists() else {}
     return [
         reckoned.get(each.name)
-        if not each.choices and isinstance(each.expected, (str, dict))
+        if not each.choices and not isinstance(each.expected, (int, float, tuple))
         else each.expected
         for each in lab.questions
     ]
