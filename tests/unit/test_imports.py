@@ -64,7 +64,7 @@ RANKS = {
     **dict.fromkeys(["comparison", "panels", "cleanup", "capped", "scanning"], 5),
     **dict.fromkeys(["study", "watching", "grading"], 6),
     **dict.fromkeys(["doctor", "demo", "jupyter", "cli_trace"], 7),
-    **dict.fromkeys(["teaching", "cli_compare", "cli_check"], 8),
+    **dict.fromkeys(["teaching", "where", "cli_compare", "cli_check"], 8),
     **dict.fromkeys(["cli"], 9),
     **dict.fromkeys(["__main__"], 10),
 }
