@@ -11,10 +11,10 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 from lablib.errors import AppError, ToolMissingError
 from lablib.records import AppFiles
@@ -127,6 +127,18 @@ def _build_lock(name: str) -> Iterator[None]:
         raise AppError(f"can't write to {BUILD_DIR} ({error.strerror})") from None
 
 
+class Instrument(Protocol):
+    """What an app is started with so that it can be traced without any privilege."""
+
+    def settings(self) -> Mapping[str, str]:
+        """Return the variables that its environment must have."""
+        ...
+
+    def close(self) -> None:
+        """Let go of it, when the app has ended."""
+        ...
+
+
 class LocalApp(AbstractContextManager["LocalApp"]):
     """An app that runs as a process of this machine; a context manager that ends it.
 
@@ -138,18 +150,28 @@ class LocalApp(AbstractContextManager["LocalApp"]):
     run_words: tuple[str, ...]
     """The command that starts it by hand, without its limits."""
 
-    def __init__(self, app: AppFiles, rate: float, terms: int = 0, stays: bool = False) -> None:
+    def __init__(
+        self,
+        app: AppFiles,
+        rate: float,
+        terms: int = 0,
+        stays: bool = False,
+        instrument: Instrument | None = None,
+    ) -> None:
         """Start the app held before its first term; raises `AppError` if it does not come up.
 
-        `stays` keeps it alive after its last term, so that what it holds then can be counted.
+        `stays` keeps it alive after its last term, so that what it holds then can be counted. The
+        `instrument` that it is started with ends with it.
         """
         self.app = app
+        self.instrument = instrument
+        settings = instrument.settings() if instrument else {}
         options = ["--rate", f"{rate:g}", "--terms", str(terms), "--wait"]
         options += ["--stay"] if stays else []
         self.run_words = (str(app.executable), *options)
         self._output: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115  closed by close()
         self._process = subprocess.Popen(
-            limit_app(app.executable, *options),
+            limit_app(app.executable, *options, settings=settings),
             stdin=subprocess.DEVNULL,
             stdout=self._output,
             stderr=subprocess.STDOUT,
@@ -205,3 +227,5 @@ class LocalApp(AbstractContextManager["LocalApp"]):
             self._process.kill()
         self._process.wait()
         self._output.close()
+        if self.instrument is not None:
+            self.instrument.close()

@@ -16,6 +16,7 @@ import click
 from lablib import __version__
 from lablib.cli_check import check
 from lablib.cli_compare import compare
+from lablib.cli_release import release
 from lablib.cli_trace import json_option, print_json, replay, trace
 from lablib.errors import LabError
 
@@ -34,7 +35,8 @@ class _OrderedGroup(click.Group):
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="The Memory Leak Lab. Without a verb: open the workbook in JupyterLab.\n\n"
-    "--no-system, anywhere: install nothing outside the checkout.",
+    "--no-system, anywhere: install nothing outside the checkout. --bundle FILE: set up without a "
+    "network, from what ./lab bundle has made.",
 )
 @click.option(
     "--port", type=click.IntRange(1, 65535), help="JupyterLab's port (default: a free one)"
@@ -102,12 +104,13 @@ verbs.add_command(trace)
 verbs.add_command(replay)
 verbs.add_command(compare)
 verbs.add_command(check)
+verbs.add_command(release)
 
 
 @verbs.command()
-@click.argument("action", type=click.Choice(["start", "stop", "status"]))
+@click.argument("action", type=click.Choice(["start", "stop", "status", "unit"]))
 def tracer(action: str) -> None:
-    """Start, stop or look at the tracer service."""
+    """Start, stop or look at the tracer service; or print a systemd unit that runs it."""
     from lablib.privilege import ask_for_root
     from lablib.tracing import client, control, protocol
 
@@ -118,6 +121,8 @@ def tracer(action: str) -> None:
     elif action == "stop":
         client.stop_service()
         click.echo("the tracer service has stopped")
+    elif action == "unit":
+        click.echo(control.describe_unit(), nl=False)
     else:
         status = client.read_status()
         is_ours = status["fingerprint"] == protocol.service_fingerprint()
@@ -149,6 +154,7 @@ def clean() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def bench(name: str | None, as_json: bool) -> None:
     """Measure: the figures that the README quotes, side by side with other tools."""
+    _require_folder("benchmarks")
     from benchmarks import NAMES
 
     if name not in NAMES:
@@ -158,12 +164,28 @@ def bench(name: str | None, as_json: bool) -> None:
     os.execv(sys.executable, words)
 
 
+@verbs.command()
+@click.argument("file", required=False, type=click.Path(dir_okay=False, path_type=Path))
+def bundle(file: Path | None) -> None:
+    """Make an archive of all that the set-up fetches, for a room without network.
+
+    There, on a machine like this one: ./lab --bundle FILE
+    """
+    from lablib.bundle import list_wanted_packages, make_bundle, name_bundle
+    from lablib.report import make_console
+
+    lock, packages = CHECKOUT / "requirements.lock", list_wanted_packages()
+    made = make_bundle(file or Path(name_bundle()), lock, packages, make_console(False))
+    click.echo(made.sentence)
+
+
 @verbs.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
 @click.argument("pytest_args", nargs=-1, type=click.UNPROCESSED)
 def test(pytest_args: tuple[str, ...]) -> None:
-    """Run the tests; further words go to pytest."""
+    """Run all tests, in two processes at once; with further words, those that pytest is told of."""
     os.chdir(CHECKOUT)
-    os.execv(sys.executable, [sys.executable, "-m", "pytest", *pytest_args])
+    words = pytest_args or ("-n", str(min(2, len(os.sched_getaffinity(0)))))
+    os.execv(sys.executable, [sys.executable, "-m", "pytest", *words])
 
 
 @verbs.command("help")
@@ -178,6 +200,11 @@ def show_help(context: click.Context) -> None:
 def version() -> None:
     """Print the lab's version."""
     click.echo(__version__)
+
+
+def _require_folder(name: str) -> None:
+    if not (CHECKOUT / name).is_dir():
+        raise LabError(f"this hand-out of the lab has no {name}", "take the whole lab for that")
 
 
 def _end_in_order(number: int, frame: FrameType | None) -> NoReturn:

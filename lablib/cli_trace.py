@@ -33,7 +33,13 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
     multiple=True,
     help="A folder with debug files by build-id, or with unstripped copies.",
 )
-@click.option("--source", type=click.Choice(["ebpf"]), default="ebpf", show_default=True)
+@click.option(
+    "--source",
+    type=click.Choice(["auto", "ebpf", "preload"]),
+    default="auto",
+    show_default=True,
+    help="What counts: the kernel, by eBPF; or the command itself, without any privilege.",
+)
 @click.option("--save", type=click.Path(path_type=Path, dir_okay=False), help="Keep the session.")
 @click.option(
     "--flame",
@@ -67,7 +73,7 @@ def trace(
     from lablib.privilege import ask_for_root
     from lablib.records import TraceOptions
     from lablib.report import make_console
-    from lablib.tracing.control import start_service
+    from lablib.sources import choose_source
     from lablib.watching import Watch, watch_command, watch_process, watch_windows
 
     if [pid is not None, container is not None, bool(command)].count(True) != 1:
@@ -81,11 +87,15 @@ def trace(
         pid = find_container_pid(find_engine(may_start=False), container)
     if pid is not None:
         _check_is_there(pid)
-    ask_for_root("the tracer service")
-    start_service()
+        source = _choose_for_running(source)
+    if source != "preload":
+        ask_for_root("the tracer service")
+    chosen = choose_source(source)
     options = TraceOptions(sample or 0, follow_forks, max_blocks, max_stacks, not window)
-    watch = Watch(seconds, interval, debug_dirs, options, scans=not no_scan)
+    watch = Watch(seconds, interval, debug_dirs, options, not no_scan, chosen)
     console = make_console(as_json)
+    if chosen.reason and source != chosen.name:
+        click.echo(f"lab: no eBPF here ({chosen.reason}); the command counts by itself", err=True)
     if pid is None:
         watched = watch_command(command, watch, console)
     elif window:
@@ -133,6 +143,18 @@ def replay(file: Path, as_json: bool) -> None:
 
     recorded = load_trace(file)
     _print_trace(recorded, judge_trace(recorded), as_json)
+
+
+def _choose_for_running(source: str) -> str:
+    """Return the source for a program that runs already; raises `TracerError` if it has none."""
+    from lablib.errors import TracerError
+
+    if source == "preload":
+        raise TracerError(
+            "the preload source counts from inside the program, which must be started with it",
+            "run: ./lab trace --source preload -- COMMAND",
+        )
+    return "ebpf"
 
 
 def _check_is_there(pid: int) -> None:

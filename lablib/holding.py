@@ -51,6 +51,7 @@ class Hold:
         self.pid = pid
         self.is_late = False
         self.exit_code: int | None = None
+        self.has_executed = False
         self._name = name
         self._holder: int | None = threading.get_ident()
 
@@ -98,6 +99,7 @@ class Hold:
     def run_to_exit(self, is_wanted: Callable[[], bool]) -> bool:
         """Let the process run, and hold it again when it is about to end; False if it just ended.
 
+        `has_executed` says afterwards whether it has become another program on its way.
         `is_wanted` is asked meanwhile: without it there is no more waiting, and the process runs
         on. At its exit the process still has its memory and its open files. Raises `OSError`.
         """
@@ -107,6 +109,7 @@ class Hold:
             stop = self.wait_for_change(os.WNOHANG)
             if stop == EXIT_STOP:
                 return True
+            self.has_executed |= stop == EXEC_STOP
             if self.exit_code is not None:
                 return False
             if stop is None:

@@ -10,7 +10,9 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from lablib.errors import AppError
 
@@ -23,18 +25,21 @@ LIFETIME_S = 3600
 RELEASE_SIGNAL = signal.SIGUSR1
 TIMEOUT_S = 10.0
 
+_ENV = "/usr/bin/env"
+_NONE: Mapping[str, str] = MappingProxyType({})
 _LAUNCHER = Path(__file__).with_name("launcher.py")
 
 
-def limit_app(executable: Path, *options: str) -> list[str]:
+def limit_app(executable: Path, *options: str, settings: Mapping[str, str] = _NONE) -> list[str]:
     """Return the command that starts an app as a child of this process, within its limits.
 
     It has the memory cap and the lifetime from above, a process group of its own, and is killed
-    when the thread that started it ends.
+    when the thread that started it ends. `settings` are variables of its environment.
     """
     return [
         *(sys.executable, "-I", "-S", "-B", str(_LAUNCHER)),
         *(str(MEMORY_CAP_BYTES), str(LIFETIME_S), str(os.getpid())),
+        *((_ENV, *(f"{name}={value}" for name, value in settings.items())) if settings else ()),
         *(str(executable), *options, "--lifetime", str(LIFETIME_S)),
     ]
 

@@ -46,9 +46,18 @@ def resolve_truth(
     values = {name: choices[0] for name, choices in raw.get("parameters", {}).items()} | {**numbers}
     truth = dict(raw)
     for field, default in (("period", 1), ("settles_after", 0)):
-        truth[field] = _compute(raw.get(field, default), values)
+        truth[field] = compute(raw.get(field, default), values)
     truth["leaks"] = [_resolve_leak(leak, values, names) for leak in raw["leaks"]]
     return truth
+
+
+def compute(expression: str | int, values: Mapping[str, int]) -> int | float:
+    """Return the value of an expression in these settings; it is exact, where it is whole.
+
+    Raises `ValueError` for one that is not plain arithmetic with known settings.
+    """
+    exact = _evaluate(ast.parse(str(expression), mode="eval").body, values)
+    return int(exact) if exact.denominator == 1 else float(exact)
 
 
 def _resolve_leak(
@@ -60,14 +69,9 @@ def _resolve_leak(
         **leak,
         **{role: names.get(function, function) for role, function in functions.items()},
         "file": f"{names.get(file.stem, file.stem)}{file.suffix}",
-        "bytes_per_term": _compute(leak["bytes_per_term"], values),
-        "blocks_per_term": _compute(leak["blocks_per_term"], values),
+        "bytes_per_term": compute(leak["bytes_per_term"], values),
+        "blocks_per_term": compute(leak["blocks_per_term"], values),
     }
-
-
-def _compute(expression: str | int, values: Mapping[str, int]) -> int | float:
-    exact = _evaluate(ast.parse(str(expression), mode="eval").body, values)
-    return int(exact) if exact.denominator == 1 else float(exact)
 
 
 def _evaluate(node: ast.expr, values: Mapping[str, int]) -> Fraction:

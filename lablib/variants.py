@@ -14,13 +14,13 @@ text is replaced. Its truth is computed from the same choices.
 from __future__ import annotations
 
 import hashlib
-import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from lablib.apps import APPS_DIR, BUILD_DIR, find_source, read_raw_truth, run_make
+from lablib.drawing import draw
 from lablib.records import AppFiles
 from lablib.truth import resolve_truth
 
@@ -32,8 +32,6 @@ RATE_FACTORS = (1, 1.25, 1.5, 2)
 HEADER = "variant.h"
 
 _ID_DIGITS = 12
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -73,20 +71,21 @@ def draw_variant(app_name: str, key: bytes) -> Variant:
     """
     raw = read_raw_truth(app_name)
 
-    def choose(what: str, choices: Sequence[T]) -> T:
-        drawn = hmac.new(key, f"{app_name}/{what}".encode(), hashlib.sha256).digest()
-        return choices[int.from_bytes(drawn, "big") % len(choices)]
-
-    numbers = {name: choose(name, choices) for name, choices in raw.get("parameters", {}).items()}
-    renamed = {name: choose(name, choices) for name, choices in raw.get("names", {}).items()}
+    numbers, renamed = (
+        {
+            name: draw(key, f"{app_name}/{name}", choices)
+            for name, choices in raw.get(what, {}).items()
+        }
+        for what in ("parameters", "names")
+    )
     truth = resolve_truth(raw, numbers, renamed)
-    truth["rate"] = raw["rate"] * choose("rate", RATE_FACTORS)
+    truth["rate"] = raw["rate"] * draw(key, f"{app_name}/rate", RATE_FACTORS)
     return Variant(
         app_name,
         name=renamed.get(app_name, app_name),
         numbers=numbers,
         names={old: new for old, new in renamed.items() if old != app_name},
-        depth=choose("depth", DEPTHS),
+        depth=draw(key, f"{app_name}/depth", DEPTHS),
         rate=truth["rate"],
         truth=truth,
     )

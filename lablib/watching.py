@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -23,6 +23,7 @@ from lablib.live import watch_live
 from lablib.records import HeapSnapshot, HeapTrace, ProcessVerdict, TraceOptions
 from lablib.report import describe_trace, render_trace
 from lablib.scanning import refuse_scans, sample_and_scan
+from lablib.sources import Source, choose_source, open_tracer
 from lablib.startup import HeldProgram
 from lablib.symbols import ProcessSymbols
 from lablib.tracing.client import Tracer
@@ -40,6 +41,8 @@ class Watch:
     options: TraceOptions = field(default_factory=TraceOptions)
     scans: bool = True
     """Whether to look, now and then, which blocks nothing points at any more."""
+    source: Source = field(default_factory=choose_source)
+    """What counts; a command only can be started so that it counts by itself."""
 
 
 @dataclass(frozen=True)
@@ -77,10 +80,16 @@ def watch_command(command: Sequence[str], watch: Watch, console: Console) -> Wat
     When the time is over it is ended. Where the console is standard error, the command's output
     goes there as well. Raises what `HeldProgram` and `Tracer` raise.
     """
-    with _output_to_stderr(console.stderr), HeldProgram(command) as program:
+    with ExitStack() as stack:
+        instrument = watch.source.make_instrument(watch.options)
+        environment = instrument.environment() if instrument else os.environ
+        if instrument is not None:
+            stack.enter_context(instrument)
+        stack.enter_context(_output_to_stderr(console.stderr))
+        program = stack.enter_context(HeldProgram(command, environment=environment))
         with (
             closing(ProcessSymbols(program.pid, watch.debug_dirs)) as symbols,
-            Tracer(program.pid, symbols, watch.options) as tracer,
+            open_tracer(program.pid, symbols, watch.options, instrument) as tracer,
         ):
             # Two can't draw on one terminal: a line now and then must do.
             lines = Console(stderr=True, force_terminal=False, highlight=False, markup=False)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from parallel import UnitScheduling, write_units
 
 from lablib import doctor
 from lablib.engine import find_engine, stop_own_engine
@@ -26,6 +27,8 @@ from lablib.tracing.control import SYSTEM_PYTHON, start_service
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
+    from xdist.remote import Producer
+    from xdist.workermanage import WorkerController
 
 TESTS = Path(__file__).parent
 JUPYTER_FOLDERS = (
@@ -36,12 +39,24 @@ JUPYTER_FOLDERS = (
     "JUPYTERLAB_WORKSPACES_DIR",
     "IPYTHONDIR",
 )
+FOLDER = pytest.StashKey[Path]()
+HAD_ENGINE = pytest.StashKey[bool]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Have the tests of endurance take as long as it takes: `./lab test --soak`."""
     parser.addoption("--soak", action="store_true", help="the long forms of the abuse tests: hours")
     parser.addoption("--labs", action="store_true", help="all wrong fixes of all labs: minutes")
+    parser.addoption(
+        "--vm", action="store_true", help="a virtual machine, and nothing else: half an hour"
+    )
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Read the virtual machine's tests with `--vm` alone, and nothing else then."""
+    if collection_path.parent == TESTS and collection_path.is_dir():
+        return (collection_path.name == "vm") != config.getoption("--vm") or None
+    return None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -50,20 +65,59 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         left_out = [item for item in items if item.get_closest_marker("labs")]
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
+    if is_worker(config):
+        write_units(items, config.stash[FOLDER] / "units.json")
 
 
-@pytest.fixture(scope="session", autouse=True)
-def own_services():
-    """Tests use a tracer service and, where none runs, an engine that end with them."""
-    with tempfile.TemporaryDirectory(prefix="lab-tests-") as folder:
-        os.environ["LAB_TRACER_SOCKET"] = str(Path(folder) / "tracer.sock")
-        Path(folder).chmod(0o755)
-        had_engine = _has_engine()
-        yield
+def pytest_configure(config: pytest.Config) -> None:
+    """Each process uses a tracer service of its own; its socket lies in a folder of the session."""
+    given = getattr(config, "workerinput", {"workerid": "main", "folder": ""})
+    folder = config.stash[FOLDER] = Path(given["folder"] or tempfile.mkdtemp(prefix="lab-tests-"))
+    folder.chmod(0o755)
+    socket = folder / given["workerid"] / "tracer.sock"
+    socket.parent.mkdir(mode=0o755)
+    os.environ["LAB_TRACER_SOCKET"] = str(socket)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: WorkerController) -> None:
+    """Tell a process that is about to start where the session's folder is."""
+    node.workerinput["folder"] = str(node.config.stash[FOLDER])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> UnitScheduling:
+    """With `-n 2`, as `./lab test` runs the whole suite: which process takes which tests."""
+    return UnitScheduling(config, log, config.stash[FOLDER] / "units.json")
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Remember whether an engine runs that shall run on."""
+    session.config.stash[HAD_ENGINE] = is_worker(session.config) or _has_engine()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """End the services of all processes, those that died too, and the engine that they started."""
+    if is_worker(session.config):
+        return
+    for socket in session.config.stash[FOLDER].glob("*/tracer.sock"):
+        os.environ["LAB_TRACER_SOCKET"] = str(socket)
         with contextlib.suppress(LabError):
             client.stop_service()
-        if not had_engine:
-            stop_own_engine()
+    if not session.config.stash[HAD_ENGINE]:
+        stop_own_engine()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove the session's folder."""
+    if not is_worker(config):
+        shutil.rmtree(config.stash[FOLDER], ignore_errors=True)
+
+
+def is_worker(config: pytest.Config) -> bool:
+    """Whether this is one of several processes that run the tests of a session."""
+    return hasattr(config, "workerinput")
 
 
 def _has_engine() -> bool:
@@ -179,7 +233,8 @@ def notebook_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Notebo
     folder = tmp_path_factory.mktemp("jupyter")
     root = folder / "root"
     hidden = shutil.ignore_patterns(".*")
-    shutil.copytree(TESTS.parent / "notebooks", root / "notebooks", ignore=hidden)
+    for name in ("notebooks", "labs"):
+        shutil.copytree(TESTS.parent / name, root / name, ignore=hidden)
     for notebook in (TESTS / "browser" / "data").glob("*.ipynb"):
         shutil.copy(notebook, root / "notebooks")
     with pytest.MonkeyPatch.context() as patch:

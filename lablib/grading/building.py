@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lablib.errors import GradingError, ToolMissingError
-from lablib.grading.sandbox import FOLDER, Limits, Run, Sandboxed
+from lablib.grading.limits import Limits
+from lablib.grading.sandbox import FOLDER, Run, Sandboxed
+from lablib.tracing.groups import CappedGroup
 
 LEVELS = ("-O0", "-O2")
 SANITIZED = "sanitized"
 
 _SECONDS = 20.0
+_MAX_COMPLAINT = 200
 _FLAGS = (
     *("-std=gnu11", "-g", "-pthread", "-Wno-unused-function"),
     *("-fno-omit-frame-pointer", "-fno-optimize-sibling-calls", f"-ffile-prefix-map={FOLDER}/="),
@@ -39,14 +42,21 @@ class Build:
         return not self.complaint
 
 
-def build(folder: Path, source: str, level: str, linked: tuple[str, ...] = ()) -> Build:
+def build(
+    folder: Path,
+    source: str,
+    level: str,
+    linked: tuple[str, ...] = (),
+    group: CappedGroup | None = None,
+) -> Build:
     """Compile `source` in `folder`, at one of `LEVELS` or `SANITIZED`, and link it with `linked`.
 
+    The compiler's memory is charged to `group`, where there is one.
     Raises `ToolMissingError` without a compiler, and `GradingError` where there is no sandbox.
     """
     flags = _SANITIZERS if level == SANITIZED else (level,)
     program = f"{FOLDER}/{Path(source).stem}{'' if level == SANITIZED else level}"
-    run = _compile(folder, [*_FLAGS, *flags, "-o", program, source, *linked])
+    run = _compile(folder, [*_FLAGS, *flags, "-o", program, source, *linked], group)
     if run.ended_by != "itself":
         return Build(level, program, f"the compiler was ended: too much {run.ended_by}")
     if run.exit_code != 0:
@@ -65,20 +75,21 @@ def build_companions(
     """
     if not sources:
         return ()
-    run = _compile(folder, ["-std=gnu11", "-g", "-O2", f"-DSEED={seed}u", "-c", *sources])
+    run = _compile(folder, ["-std=gnu11", "-g", "-O2", f"-DSEED={seed}u", "-c", *sources], None)
     if run.exit_code != 0:
         raise GradingError(f"the lab's own files don't build here: {_find_complaint(run.errors)}")
     objects = (f"{Path(source).stem}.o" for source in sources)
     return (*objects, *(f"-Wl,--wrap={name}" for name in failing))
 
 
-def _compile(folder: Path, arguments: list[str]) -> Run:
+def _compile(folder: Path, arguments: list[str], group: CappedGroup | None) -> Run:
     if shutil.which("gcc") is None:
         raise ToolMissingError(
             "building a submission needs gcc", "run: sudo apt-get install gcc libc6-dev"
         )
-    limits = Limits(seconds=_SECONDS, memory_bytes=1 << 30)
-    with Sandboxed(folder, ["/usr/bin/gcc", *arguments], limits) as compiler:
+    limits = Limits(seconds=_SECONDS, memory_bytes=1 << 30, may_fork=True)
+    command = ["/usr/bin/gcc", *arguments]
+    with Sandboxed(folder, command, limits, group, is_writable=True) as compiler:
         compiler.release()
         return compiler.finish()
 
@@ -86,6 +97,7 @@ def _compile(folder: Path, arguments: list[str]) -> Run:
 def _find_complaint(errors: str) -> str:
     found = _FIRST_ERROR.search(errors)
     if found:
-        return f"{found[3]} ({found[1]}:{found[2]})"
+        return f"{found[3][:_MAX_COMPLAINT]} ({found[1][:_MAX_COMPLAINT]}:{found[2]})"
     lines = errors.strip().splitlines()
-    return lines[-1] if lines else "it gave no reason"
+    telling = next((line for line in lines if "rror: " in line or "out of memory" in line), "")
+    return (telling or lines[-1])[:_MAX_COMPLAINT] if lines else "it gave no reason"

@@ -10,7 +10,8 @@ from lablib.grading.answers import check_answers, skip_answers
 from lablib.grading.checks import run_check
 from lablib.grading.evidence import Evidence
 from lablib.grading.labs import Check, Lab
-from lablib.grading.sandbox import Limits, require_sandbox
+from lablib.grading.limits import Limits
+from lablib.grading.sandbox import require_sandbox
 from lablib.grading.submissions import read_submission
 from lablib.records import Finding, GradeReport
 
@@ -35,7 +36,7 @@ def judge_submission(
     require_sandbox()
     submission = read_submission(lab, folder)
     findings: list[Finding] = []
-    with Evidence(lab, submission, Limits()) as evidence:
+    with Evidence(lab, submission, Limits(may_fork=lab.may_fork)) as evidence:
         for check in lab.checks:
             failed = next((each for each in findings if each.state == "failed"), None)
             if failed:

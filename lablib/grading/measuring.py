@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lablib.errors import PrivilegeError, ProcessError, ToolMissingError, TracerError
-from lablib.grading.sandbox import Limits, Run, Sandboxed
+from lablib.grading.limits import Limits
+from lablib.grading.sandbox import Run, Sandboxed
 from lablib.proc import read_address_space
 from lablib.records import HeapTrace, ProcessResources
 from lablib.resources import read_resources
 from lablib.symbols import ProcessSymbols
 from lablib.tracing.client import Tracer
 from lablib.tracing.control import start_service
+from lablib.tracing.groups import CappedGroup
 
 NOT_TRACED = (TracerError, ToolMissingError, PrivilegeError)
 
@@ -25,8 +27,9 @@ class Measurement:
     """What was seen of one run.
 
     `trace` is None where the tracer could not be had, for the reason in `untraced`. `at_exit` and
-    `mappings`, the number of its VMAs, are as the program stood when it was about to end; None
-    where it was ended by somebody else.
+    `mappings`, the number of its VMAs, are as the program stood when it was about to end, and
+    `peak_vm_size_bytes` is the most address space that it had till then (VmPeak); None where it was
+    ended by somebody else. One that `has_executed` became another program on its way.
     """
 
     terms: int
@@ -35,6 +38,8 @@ class Measurement:
     untraced: str
     at_exit: ProcessResources | None
     mappings: int | None
+    has_executed: bool
+    peak_vm_size_bytes: int | None
 
 
 @dataclass(frozen=True)
@@ -49,12 +54,18 @@ class Glance:
 
 
 def measure(
-    folder: Path, command: Sequence[str], terms: int, limits: Limits, untraced: str = ""
+    folder: Path,
+    command: Sequence[str],
+    terms: int,
+    limits: Limits,
+    group: CappedGroup | None = None,
+    untraced: str = "",
 ) -> Measurement:
     """Run a command in the sandbox, from its first instruction to its end, and look at it.
 
-    With `untraced`, why there is no tracer, only the kernel's own account is looked at. Raises
-    `GradingError`, and what `Hold.reach_first_instruction` raises.
+    Its memory is charged to `group`, where there is one. With `untraced`, why there is no tracer,
+    only the kernel's own account is looked at. Raises `GradingError`, and what
+    `Hold.reach_first_instruction` raises.
     """
     tracers: list[Tracer] = []
 
@@ -63,7 +74,7 @@ def measure(
             tracer.snapshot()
 
     with ExitStack() as stack:
-        program = stack.enter_context(Sandboxed(folder, command, limits, look=look))
+        program = stack.enter_context(Sandboxed(folder, command, limits, group, look=look))
         program.hold()
         if not untraced:
             try:
@@ -71,20 +82,22 @@ def measure(
                 tracers.append(stack.enter_context(Tracer(program.pid, symbols)))
             except NOT_TRACED as error:
                 untraced = str(error)
-        at_exit, mappings = None, None
+        at_exit, mappings, peak = None, None, None
         if program.run_to_exit():
             at_exit, mappings = read_resources(program.pid), _count_mappings(program.pid)
+            peak = read_peak(program.pid, "VmPeak")
         program.release()
         run = program.finish()
         trace = None
         if tracers:
             tracers[0].stop()
             trace = tracers[0].trace
-    return Measurement(terms, run, trace, untraced, at_exit, mappings)
+    has_executed = program.has_executed or (trace is not None and trace.snapshots[-1].has_executed)
+    return Measurement(terms, run, trace, untraced, at_exit, mappings, has_executed, peak)
 
 
 def watch_from_afar(
-    folder: Path, command: Sequence[str], limits: Limits
+    folder: Path, command: Sequence[str], limits: Limits, group: CappedGroup | None = None
 ) -> tuple[Run, list[Glance]]:
     """Run a command in the sandbox with no tracer on it; return how it ended, and what it had.
 
@@ -94,16 +107,25 @@ def watch_from_afar(
     glances: list[Glance] = []
 
     def look() -> None:
-        with contextlib.suppress(OSError, StopIteration, ValueError):
-            text = Path(f"/proc/{program.pid}/status").read_text()
-            line = next(line for line in text.splitlines() if line.startswith("VmHWM:"))
-            resources = read_resources(program.pid)
-            if resources is not None:
-                glances.append(Glance(int(line.split()[1]) * 1024, resources))
+        peak, resources = read_peak(program.pid, "VmHWM"), read_resources(program.pid)
+        if peak is not None and resources is not None:
+            glances.append(Glance(peak, resources))
 
-    with Sandboxed(folder, command, limits, look=look) as program:
+    with Sandboxed(folder, command, limits, group, look=look) as program:
         program.release()
         return program.finish(), glances
+
+
+def read_peak(pid: int, name: str) -> int | None:
+    """Return a peak of a process in bytes, by its name in /proc/PID/status: VmHWM or VmPeak.
+
+    None once the process has ended.
+    """
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines():
+            if line.startswith(f"{name}:"):
+                return int(line.split()[1]) * 1024
+    return None
 
 
 def start_tracer() -> str:

@@ -12,7 +12,9 @@ import json
 import os
 import select
 import shutil
+import signal
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -24,7 +26,9 @@ from typing import IO
 import psutil
 
 from lablib.errors import GradingError, ToolMissingError
+from lablib.grading.limits import FILE_PLACES, Limits, Watch, list_limits
 from lablib.holding import Hold
+from lablib.tracing.groups import CappedGroup
 
 FOLDER = "/work"
 """Where a program in the sandbox finds its folder."""
@@ -36,6 +40,9 @@ _START_S = 10.0
 _CHUNK_BYTES = 1 << 16
 _PIPE_BYTES = 4096
 _LOOK_AGAIN = 1.5
+
+_BY_SIGNAL = {-signal.SIGXFSZ: "disk", -signal.SIGXCPU: "time"}
+"""The signals by which the kernel itself ends who has come to a limit."""
 
 _OVERWRITE_FREED = ("MALLOC_PERTURB_", "165")
 """Has glibc overwrite what is freed: who reads it afterwards prints something else."""
@@ -52,28 +59,11 @@ _SYSTEM_FILES = (
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What one run may take; a run that wants more is ended, or refused it.
-
-    `memory_bytes` is of private writable memory, of each process (RLIMIT_DATA), None where
-    something else limits it. `file_bytes` is of each file. Output beyond `output_bytes` ends the
-    run.
-    """
-
-    seconds: float = 5.0
-    memory_bytes: int | None = 256 << 20
-    processes: int = 64
-    file_bytes: int = 16 << 20
-    open_files: int = 256
-    output_bytes: int = 1 << 20
-
-
-@dataclass(frozen=True)
 class Run:
     """How a program in the sandbox ended.
 
     `exit_code` is negative for a signal. `ended_by` is "itself", or the limit that ended it:
-    "time" or "output".
+    "time", "output", "memory", "disk" or "processes".
     """
 
     exit_code: int
@@ -94,7 +84,10 @@ def require_sandbox() -> None:
             "running somebody's program safely needs bubblewrap",
             "run: sudo apt-get install bubblewrap",
         )
-    with Sandboxed(Path("/usr"), ["/bin/true"], Limits(), is_writable=False) as tried:
+    with (
+        tempfile.TemporaryDirectory(prefix="lab-check-") as folder,
+        Sandboxed(Path(folder), ["/bin/true"], Limits(), None) as tried,
+    ):
         tried.release()
         run = tried.finish()
     if run.exit_code != 0:
@@ -117,10 +110,14 @@ class Sandboxed(AbstractContextManager["Sandboxed"]):
         folder: Path,
         command: Sequence[str],
         limits: Limits,
-        is_writable: bool = True,
+        group: CappedGroup | None,
+        is_writable: bool = False,
         look: Callable[[], object] | None = None,
     ) -> None:
         """Prepare `command`, its paths as in the sandbox, with `folder` as its folder.
+
+        The memory of all its processes is charged to `group`, where there is one. It may write to
+        the folder only if `is_writable`, and starts there; else in /tmp.
 
         `look` is called, from a thread of ours, while the program prints: first with its first
         bytes, then whenever it has printed half as much again. The pipe is so small that a program
@@ -132,8 +129,11 @@ class Sandboxed(AbstractContextManager["Sandboxed"]):
         self._limits = limits
         self._command = command[0]
         self._hold: Hold | None = None
+        self._ended_by = ""
+        self._first: int | None = None
+        self._watch: Watch | None = None
         uid = next(_uids) if os.getuid() == 0 else None
-        if uid is not None and is_writable:
+        if uid is not None:
             _give(folder, uid)
         gate, self._gate = os.pipe()
         told, ready = os.pipe()
@@ -141,8 +141,10 @@ class Sandboxed(AbstractContextManager["Sandboxed"]):
         orders = json.dumps(
             {
                 "uid": uid,
-                "folder": FOLDER,
-                "limits": _list_limits(limits),
+                "folder": FOLDER if is_writable else "/tmp",
+                "limits": list_limits(limits),
+                "places": FILE_PLACES,
+                "may_fork": limits.may_fork,
                 "ready": ready,
                 "gate": gate,
             }
@@ -154,6 +156,7 @@ class Sandboxed(AbstractContextManager["Sandboxed"]):
                     *_wrap(folder, uid, is_writable, info_end),
                     *(_SYSTEM_PYTHON, "-I", "-S", "-B", "/inside.py", orders, *command),
                 ],
+                env={},  # the sandbox's first process shows it to all others
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -164,12 +167,17 @@ class Sandboxed(AbstractContextManager["Sandboxed"]):
             for descriptor in (gate, ready, info_end):
                 os.close(descriptor)
         self._streams = [
-            _Stream(stream, limits.output_bytes, self._process.kill, at_first)
+            _Stream(stream, limits.output_bytes, lambda: self._end("output"), at_first)
             for stream, at_first in ((self._process.stdout, look), (self._process.stderr, None))
             if stream is not None
         ]
         try:
-            self.pid = self._find_program(told, info)
+            first, self.pid = self._find_program(told, info)
+            self._first = os.pidfd_open(first)
+            self._watch = Watch(self.pid, first, limits, group)
+        except OSError as error:
+            self.close()
+            raise GradingError(f"the sandbox ended too early ({error.strerror})") from None
         except BaseException:
             self.close()
             raise
@@ -210,49 +218,89 @@ class Sandboxed(AbstractContextManager["Sandboxed"]):
         self._started_s = time.monotonic()
         return self._hold.run_to_exit(self.is_running)
 
+    @property
+    def has_executed(self) -> bool:
+        """Whether it became another program, after it was held, and before it was about to end."""
+        return self._hold is not None and self._hold.has_executed
+
     def is_running(self) -> bool:
-        """Whether it runs, and has time left; one that has none is ended here."""
+        """Whether it runs, within its limits; one that has come to a limit is ended here."""
+        assert self._watch is not None
         if self._process.poll() is not None:
             return False
-        if time.monotonic() - self._started_s > self._limits.seconds:
-            self._process.kill()
-            self._process.wait()
-            return False
-        return True
+        is_late = time.monotonic() - self._started_s > self._limits.seconds
+        reached = "time" if is_late else self._watch.look()
+        if reached:
+            self._end(reached)
+            self._await_end()
+        return not reached
 
     def finish(self) -> Run:
-        """Wait for its end, or for the end of its time, and return how it ended."""
+        """Wait for its end, or for the end of its time, and return how it ended.
+
+        Raises `GradingError` where the machine ran out of memory meanwhile.
+        """
+        assert self._watch is not None
         while self.is_running():
             time.sleep(0.005)
         seconds = time.monotonic() - self._started_s
-        for stream in self._streams:
-            stream.join()
+        self._await_end()
+        if self._ended_by == "machine":
+            raise GradingError(
+                "the machine's memory ran out while the program ran, and nobody can say whose "
+                "fault that is",
+                "end other programs and check again; with ./lab tracer start each has a limit",
+            )
         code = self._process.returncode
-        is_late = seconds > self._limits.seconds
-        is_too_long = any(stream.is_too_long for stream in self._streams)
+        exit_code = 128 - code if code > 128 else code
+        reached = self._watch.look_at_files() or self._watch.look_at_group()
         return Run(
-            exit_code=128 - code if code > 128 else code,
-            ended_by="output" if is_too_long else "time" if is_late else "itself",
+            exit_code=exit_code,
+            ended_by=self._ended_by or reached or _BY_SIGNAL.get(exit_code, "itself"),
             seconds=seconds,
             output=self._streams[0].text,
             errors=self._streams[1].text,
         )
 
     def close(self) -> None:
-        """End it, with all that it has started."""
+        """End it, with all that it has started; returns when nothing of it is left."""
+        self._end("us")
+        self._await_end()
+        self._open_gate(with_byte=False)
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
+        if self._first is not None:
+            os.close(self._first)
+            self._first = None
+
+    def _end(self, reason: str) -> None:
+        """Have the kernel end all processes of the sandbox; the first reason is the one told."""
+        self._ended_by = self._ended_by or reason
         self._process.kill()
+        if self._first is not None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._first, signal.SIGKILL)
+
+    def _await_end(self) -> None:
+        """Return when they have ended: the first process of a namespace is the last to go.
+
+        It waits for each to be reaped, and who is held is ours to reap.
+        """
         self._process.wait()
+        while self._first is not None and not select.select([self._first], [], [], 0.01)[0]:
+            if self._hold is not None and self._hold.wait_for_change(os.WNOHANG) is not None:
+                self._hold.release()
         for stream in self._streams:
             stream.join()
-        self._open_gate(with_byte=False)
 
-    def _find_program(self, told: int, info: int) -> int:
-        """Return the number of the process that waits at the gate, once it does."""
+    def _find_program(self, told: int, info: int) -> tuple[int, int]:
+        """Return the sandbox's first process, and the one that waits at the gate, once it does."""
         is_ready = select.select([told], [], [], _START_S)[0] and os.read(told, 1)
         with contextlib.suppress(ValueError, KeyError, IndexError, psutil.Error):
             first = psutil.Process(json.loads(os.read(info, _CHUNK_BYTES))["child-pid"])
             if is_ready:
-                return int(first.children()[0].pid)
+                return int(first.pid), int(first.children()[0].pid)
         self.close()
         said = self._streams[1].text.strip().splitlines()
         reason = said[-1] if said else "no reason given"
@@ -301,19 +349,6 @@ class _Stream(threading.Thread):
                     self._on_too_long()
 
 
-def _list_limits(limits: Limits) -> dict[str, int]:
-    memory = {} if limits.memory_bytes is None else {"DATA": limits.memory_bytes}
-    return {
-        **memory,
-        "STACK": 8 << 20,
-        "NPROC": limits.processes,
-        "FSIZE": limits.file_bytes,
-        "NOFILE": limits.open_files,
-        "CPU": int(limits.seconds) + 1,
-        "CORE": 0,
-    }
-
-
 def _wrap(folder: Path, uid: int | None, is_writable: bool, info_end: int) -> list[str]:
     system = []
     for path in _SYSTEM_FILES:
@@ -322,18 +357,21 @@ def _wrap(folder: Path, uid: int | None, is_writable: bool, info_end: int) -> li
         elif os.path.exists(path):
             system += ["--ro-bind", path, path]
     may_change_user = ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
+    home = FOLDER if is_writable else "/tmp"
     return [
-        "bwrap",
+        shutil.which("bwrap") or "bwrap",
         *("--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts"),
         *("--unshare-cgroup-try", "--die-with-parent", "--new-session", "--cap-drop", "ALL"),
         *(["--unshare-user"] if uid is None else may_change_user),
+        *("--cap-add", "CAP_SYS_ADMIN"),  # given up before the program begins: see inside.py
         *("--clearenv", "--setenv", "PATH", "/usr/bin:/bin", "--setenv", "LC_ALL", "C.UTF-8"),
-        *("--setenv", "HOME", FOLDER, "--setenv", "TMPDIR", FOLDER),
+        *("--setenv", "HOME", home, "--setenv", "TMPDIR", "/tmp"),
         *("--setenv", *_OVERWRITE_FREED, "--info-fd", str(info_end)),
         *system,
-        *("--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp"),
+        *("--dev", "/dev", "--proc", "/proc", "--dir", "/tmp"),
         *("--bind" if is_writable else "--ro-bind", str(folder), FOLDER),
-        *("--ro-bind", str(_INSIDE), "/inside.py", "--"),
+        *("--ro-bind", str(_INSIDE), "/inside.py"),
+        *("--remount-ro", "/dev", "--remount-ro", "/", "--"),
     ]
 
 

@@ -53,8 +53,10 @@ def read_submission(lab: Lab, folder: Path) -> Submission:
 def lay_out(lab: Lab, source: bytes, folder: Path) -> None:
     """Put a program into an empty folder, beside the files of ours that it is built with."""
     (folder / lab.source).write_bytes(source)
-    for ours in (*APPS_DIR.glob("*.h"), *lab.folder.glob("*.h"), *lab.companions):
-        shutil.copy(ours, folder)
+    for header in APPS_DIR.glob("*.h"):
+        shutil.copy(header, folder)
+    for ours in (*lab.folder.glob("*.h"), *lab.companions):
+        (folder / ours.name).write_bytes(lab.rendering.apply_to_file(ours))
 
 
 def _read_plainly(path: Path) -> bytes:
@@ -65,10 +67,11 @@ def _read_plainly(path: Path) -> bytes:
         raise GradingError(
             f"{path} can't be read ({os.strerror(error.errno or 0)})", "hand it in with that name"
         ) from None
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        raise GradingError(f"{path} is not a plain file", "hand in the file itself")
     with open(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise GradingError(f"{path} is not a plain file", "hand in the file itself")
         if status.st_size > MAX_FILE_BYTES:
             raise GradingError(f"{path} is larger than {MAX_FILE_BYTES >> 10} KiB")
         return file.read(MAX_FILE_BYTES)

@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+LAB_SEGMENT = "memory-leak-lab"
+"""How memory is called (memfd_create) that the lab itself shares with a program."""
+
 
 @dataclass(frozen=True)
 class Mapping:
@@ -38,8 +41,10 @@ class Mapping:
         """Whether the process can have written to it, and may still read that.
 
         A mapping that is no longer writable counts, and of a private one of a file the pages that
-        were written.
+        were written. What the lab writes there is not the program's.
         """
+        if self.name.startswith(f"/memfd:{LAB_SEGMENT}"):
+            return False
         return self.is_readable and (not self.is_shared or self.permissions[1] == "w")
 
 

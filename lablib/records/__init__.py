@@ -24,6 +24,8 @@ from lablib.records.exhaustion import (
 from lablib.records.frames import Frame
 from lablib.records.grading import (
     FINDING_STATES,
+    RESULT_STATES,
+    ClassResult,
     Finding,
     GradeReport,
 )
@@ -101,6 +103,7 @@ __all__ = [
     "MEMORY_CALLS",
     "NEVER",
     "PRESENT",
+    "RESULT_STATES",
     "SEGMENT_KINDS",
     "SWAPPED",
     "USAGE_KINDS",
@@ -112,6 +115,7 @@ __all__ = [
     "CappedRun",
     "CgroupMemory",
     "Chunk",
+    "ClassResult",
     "Comparison",
     "ContainerEnd",
     "Finding",

@@ -61,3 +61,35 @@ class GradeReport:
         """Whether nothing failed, and something was looked at."""
         states = {finding.state for finding in self.findings}
         return "failed" not in states and "passed" in states
+
+
+RESULT_STATES = ("passed", "failed", "unchecked", "could not be judged")
+"""What can come of one submission of a class."""
+
+
+@dataclass(frozen=True)
+class ClassResult:
+    """What came of one student's submission of a lab, and how many seconds that took.
+
+    `report` is None where it could not be judged, for the reason in `problem`.
+    """
+
+    student: str
+    lab: str
+    report: GradeReport | None
+    problem: str
+    seconds: float
+
+    @property
+    def state(self) -> str:
+        """One of `RESULT_STATES`; it has not passed while something is unchecked."""
+        if self.report is None:
+            return "could not be judged"
+        states = {finding.state for finding in self.report.findings}
+        return next((each for each in ("failed", "unchecked") if each in states), "passed")
+
+    @property
+    def first_failed(self) -> Finding | None:
+        """The first finding that failed, else the first that is unchecked, None without one."""
+        findings = self.report.findings if self.report else ()
+        return next((each for each in findings if each.state == self.state != "passed"), None)

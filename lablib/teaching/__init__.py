@@ -13,6 +13,9 @@ heap_use.py     live bytes beside resident bytes, step by step
 machine.py      vmstat's columns, and how they have changed
 cards.py        what this machine can do
 lessons.py      the notebooks themselves
+labs.py         a graded lab in its notebook: looked at, answered, judged outside of the kernel
+lab_runs.py, lab_questions.py, lab_reports.py  its program watched, its questions, its check
+choices.py      one of several answers, by radio buttons
 """
 
 from lablib.teaching.capped import run_capped, show_badness, steer_group
@@ -22,6 +25,7 @@ from lablib.teaching.clues import clues_in_all, clues_in_resident
 from lablib.teaching.experiments import run_or_replay, trace_during
 from lablib.teaching.heap_use import follow_heap
 from lablib.teaching.heap_watch import HeapWatch
+from lablib.teaching.labs import open_lab
 from lablib.teaching.lessons import show_lessons
 from lablib.teaching.lineup import (
     draw_lineup,
@@ -46,6 +50,7 @@ __all__ = [
     "draw_lineup",
     "follow_heap",
     "observe_eight",
+    "open_lab",
     "place_objects",
     "predict",
     "run_capped",

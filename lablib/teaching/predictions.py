@@ -24,6 +24,7 @@ import ipywidgets as widgets
 from IPython.display import display
 
 from lablib.errors import LabError
+from lablib.teaching.choices import Choices
 from lablib.wording import amount_of
 
 CLOSE = 0.1
@@ -33,12 +34,6 @@ _NUMBER = re.compile(
     r"[-+]?((\d{1,3}(,\d{3})+|\d+)(\.\d*)?|\.\d+)(e[-+]?\d+)?(?![\d.,])", re.IGNORECASE
 )
 _BYTE_UNIT = re.compile(r"([kmgt])(i?)b\b", re.IGNORECASE)
-# By itself a radio button's text has the height of one line, however long it is.
-_WRAP_CHOICES = """<style>
-.lab-choices label { height: auto; line-height: 1.4; white-space: normal; }
-.lab-choices label:has(input) { position: relative; padding-left: 1.7em; }
-.lab-choices label input { position: absolute; left: 0; top: 0; height: 1.4em; }
-</style>"""
 _SLIDER_STEPS = 100
 _NONE_KEPT = "No prediction was kept."
 
@@ -225,8 +220,7 @@ class _Form:
         )
         self._button.on_click(self._keep)
         self._message = widgets.HTML()
-        style = widgets.HTML(_WRAP_CHOICES, layout=widgets.Layout(display="none"))
-        self._box = widgets.VBox([style, field, self._button, self._message])
+        self._box = widgets.VBox([field, self._button, self._message])
         self._place: Any = None
 
     def show(self) -> None:
@@ -278,7 +272,7 @@ def _make_field(prediction: Prediction, low: float | None, high: float | None) -
         "layout": widgets.Layout(width="max-content", max_width="100%"),
     }
     if prediction.choices:
-        return _Choices(prediction.choices, label)
+        return Choices(prediction.choices, label)
     if low is None or high is None:
         return widgets.Text(placeholder="a number", **options)
     options["layout"].width = "min(100%, 40em)"
@@ -292,38 +286,3 @@ def _make_field(prediction: Prediction, low: float | None, high: float | None) -
         step=max(1, round(step)) if is_whole else step,
         **options,
     )
-
-
-class _Choices(widgets.VBox):  # type: ignore[misc]
-    """Radio buttons, each a group of its own: JupyterLab takes the arrow keys that move in one."""
-
-    def __init__(self, choices: Sequence[str], label: str) -> None:
-        layout = widgets.Layout(width="auto", max_width="100%")
-        self._buttons = [
-            widgets.RadioButtons(options=[choice], value=None, layout=layout) for choice in choices
-        ]
-        for button in self._buttons:
-            button.observe(self._deselect_others, "value")
-        super().__init__([widgets.Label(label), *self._buttons])
-        self.add_class("lab-choices")
-
-    @property
-    def value(self) -> str | None:
-        """The choice that is selected."""
-        return next((button.value for button in self._buttons if button.value is not None), None)
-
-    @property
-    def disabled(self) -> bool:
-        """Whether nothing can be selected any more."""
-        return all(button.disabled for button in self._buttons)
-
-    @disabled.setter
-    def disabled(self, is_disabled: bool) -> None:
-        for button in self._buttons:
-            button.disabled = is_disabled
-
-    def _deselect_others(self, change: dict[str, Any]) -> None:
-        if change["new"] is not None:
-            for button in self._buttons:
-                if button is not change["owner"]:
-                    button.value = None

@@ -12,7 +12,7 @@ import contextlib
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
@@ -70,34 +70,90 @@ class Symbolizer(Protocol):
         ...
 
 
+class HeapSession(Protocol):
+    """What counts the heap of one process: the service by eBPF, or the process itself."""
+
+    @property
+    def source(self) -> str:
+        """Its name, as a trace says it."""
+        ...
+
+    @property
+    def description(self) -> Mapping[str, Any]:
+        """What there is to know beforehand: opened_ns, max_frames, has_unwind_tables."""
+        ...
+
+    def ask(self, operation: str) -> protocol.Message:
+        """Return the answer to "snapshot", "stop", "open_window", "close_window" or "census"."""
+        ...
+
+    def hold(self) -> Standstill:
+        """Stop the threads of the process; raises `TargetError` where that can't be."""
+        ...
+
+    def close(self) -> None:
+        """Detach; the process runs on."""
+        ...
+
+
+class ServiceSession:
+    """A session of the tracer service's, which counts by eBPF."""
+
+    source = SOURCE
+
+    def __init__(self, pid: int, symbolizer: Symbolizer, options: TraceOptions) -> None:
+        """Attach to process `pid`; raises `TargetError` and `TracerError`."""
+        self._connection = connect()
+        wanted = {name: value for name, value in vars(options).items() if value is not None}
+        try:
+            self.description = open_session(
+                self._connection, "trace_heap", pid, symbolizer, **wanted
+            )
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def ask(self, operation: str) -> protocol.Message:
+        """Have the service answer."""
+        return ask(self._connection, operation=operation)
+
+    def hold(self) -> Standstill:
+        """Have the service stop the process."""
+        return Standstill(self._connection)
+
+    def close(self) -> None:
+        """Detach."""
+        self._connection.close()
+
+
 class Tracer(AbstractContextManager["Tracer"]):
     """A heap tracing session on one live process; a context manager that detaches."""
 
     def __init__(
-        self, pid: int, symbolizer: Symbolizer, options: TraceOptions = _DEFAULT_OPTIONS
+        self,
+        pid: int,
+        symbolizer: Symbolizer,
+        options: TraceOptions = _DEFAULT_OPTIONS,
+        session: HeapSession | None = None,
     ) -> None:
         """Attach to process `pid`; its heap is counted from now on, or as `options` say.
 
+        It is counted by the `session`, which ends with this; without one, by the tracer service.
         Raises `TargetError` when the process is gone or not yours, `TracerError` when the service
         does not run or can't attach.
         """
         self.target = Target(pid, read_command(pid))
         self.options = options
-        self._connection = connect()
-        try:
-            self._description = self._open(pid, symbolizer)
-        except BaseException:
-            self._connection.close()
-            raise
-        self.opened_ns = int(self._description["opened_ns"])
-        self._decoder = SnapshotDecoder(self._description, symbolizer, options.sample_bytes)
+        self._session = session or ServiceSession(pid, symbolizer, options)
+        self.opened_ns = int(self._session.description["opened_ns"])
+        self._decoder = SnapshotDecoder(self._session.description, symbolizer, options.sample_bytes)
         self._scans: list[ReachabilityScan] = []
         self._commands: dict[int, str] = {pid: self.target.command}
         self._snapshots: dict[int, list[HeapSnapshot]] = {pid: []}
 
     def __exit__(self, *_: object) -> None:
         """Detach; the target runs on."""
-        self._connection.close()
+        self._session.close()
 
     @property
     def trace(self) -> HeapTrace:
@@ -140,12 +196,12 @@ class Tracer(AbstractContextManager["Tracer"]):
 
         With `born_before_ns`, on the kernel's monotonic clock, only those born before that time.
         """
-        header, payload = ask(self._connection, operation="census")
+        header, payload = self._session.ask("census")
         return decode_census(header, payload, self._decoder.stacks, born_before_ns)
 
     def read_extents(self) -> tuple[int, tuple[Words, Words]]:
         """Return the time (monotonic, ns), and where the live blocks begin and end, by address."""
-        header, payload = ask(self._connection, operation="census")
+        header, payload = self._session.ask("census")
         return int(header["now_ns"]), decode_extents(header, payload, self._decoder.stacks)
 
     def hold(self) -> Standstill:
@@ -153,7 +209,7 @@ class Tracer(AbstractContextManager["Tracer"]):
 
         Raises `TargetError` where that can't be; the session goes on.
         """
-        return Standstill(self._connection)
+        return self._session.hold()
 
     def keep_scan(self, scan: ReachabilityScan) -> None:
         """Put a scan into `trace`."""
@@ -186,12 +242,8 @@ class Tracer(AbstractContextManager["Tracer"]):
             before_last()
         yield self.stop()
 
-    def _open(self, pid: int, symbolizer: Symbolizer) -> dict[str, Any]:
-        wanted = {name: value for name, value in vars(self.options).items() if value is not None}
-        return open_session(self._connection, "trace_heap", pid, symbolizer, **wanted)
-
     def _take_snapshot(self, operation: str) -> HeapSnapshot:
-        header, payload = ask(self._connection, operation=operation)
+        header, payload = self._session.ask(operation)
         elapsed_s = (header["now_ns"] - self.opened_ns) / 1e9
         pid_by_number = {0: self.target.pid}
         running = {self.target.pid: header["is_running"]}
@@ -225,7 +277,7 @@ class Tracer(AbstractContextManager["Tracer"]):
 
     def _make_trace(self, pid: int) -> HeapTrace:
         return HeapTrace(
-            source=SOURCE,
+            source=self._session.source,
             kernel=os.uname().release,
             target=Target(pid, self._commands[pid]),
             snapshots=tuple(self._snapshots[pid]),

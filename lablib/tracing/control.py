@@ -42,21 +42,37 @@ def start_service() -> dict[str, Any]:
         if "does not run" not in error.message:
             raise
     _check_bcc()
-    path = protocol.socket_path()
-    log = path.with_suffix(".log")
+    log = protocol.socket_path().with_suffix(".log")
     command = [
         *root_prefix("the tracer service"),
         "/bin/sh",
         "-c",
         'mkdir -p -m 755 "${1%/*}"; log=$1; shift; exec setsid -f "$@" >"$log" 2>&1 </dev/null',
-        "sh",
-        str(log),
-        *(SYSTEM_PYTHON, "-I", "-B", "-c", _BOOTSTRAP, str(_CHECKOUT)),
-        *("--socket", str(path), "--owner-uid", str(os.getuid())),
+        *("sh", str(log)),
+        *_service_command(),
     ]
     if subprocess.run(command, check=False).returncode != 0:
         raise TracerError("the tracer service could not be started", "try: sudo -v")
     return _await_service(log)
+
+
+def describe_unit() -> str:
+    """Return a systemd unit that runs the service from boot on, owned by the calling user."""
+    command = " ".join(_quote_for_systemd(word) for word in _service_command())
+    return f"""\
+[Unit]
+Description=The Memory Leak Lab's tracer service
+
+[Service]
+Type=exec
+RuntimeDirectory={protocol.RUN_DIR.name}
+RuntimeDirectoryPreserve=yes
+ExecStart={command}
+Restart=on-failure
+
+[Install]
+WantedBy=multi-user.target
+"""
 
 
 def remove_groups() -> list[str]:
@@ -76,6 +92,20 @@ def remove_groups() -> list[str]:
         said = swept.stderr.strip().splitlines()
         raise TracerError(f"an experiment's leftovers can't be removed: {said[-1] if said else ''}")
     return swept.stdout.splitlines()
+
+
+def _service_command() -> list[str]:
+    return [
+        *(SYSTEM_PYTHON, "-I", "-B", "-c", _BOOTSTRAP, str(_CHECKOUT)),
+        *("--socket", str(protocol.socket_path()), "--owner-uid", str(os.getuid())),
+    ]
+
+
+def _quote_for_systemd(word: str) -> str:
+    """Return a word as ExecStart= reads it: it expands % and $, and knows double quotes."""
+    for special, written in (("\\", "\\\\"), ('"', '\\"'), ("%", "%%"), ("$", "$$")):
+        word = word.replace(special, written)
+    return f'"{word}"'
 
 
 def _check_bcc() -> None:

@@ -16,6 +16,9 @@ REMEMBERED_EVENTS = 4096
 """A failure is undone if it comes within so many events of its "unmap"; they are usually next to
 each other."""
 
+EVENT_KINDS: tuple[Literal["map", "unmap", "unmap_failed"], ...] = ("map", "unmap", "unmap_failed")
+"""Of mapping events, in the order of `enum mapping_kind` in mappings.bpf.c."""
+
 Key: TypeAlias = "tuple[int | str, int]"
 """What totals are kept by: (mapping_class, stack_id)."""
 

@@ -14,13 +14,13 @@ import time
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from lablib.errors import TargetError, TracerError
 from lablib.tracing.attach import ALL_PROCESSES
 from lablib.tracing.heap_program import HeapProgram
 from lablib.tracing.holder import Holder
-from lablib.tracing.mappings import MappingEvent, MappingLedger
+from lablib.tracing.mappings import EVENT_KINDS, MappingEvent, MappingLedger
 from lablib.tracing.permission import Target
 from lablib.tracing.probes import find_allocators
 from lablib.tracing.program import (
@@ -45,9 +45,6 @@ from lablib.tracing.protocol import (
 
 RSS_BYTES_PER_BLOCK = 256
 """A target may have one live block for so many bytes of its memory before its table is full."""
-
-EVENT_KINDS: tuple[Literal["map", "unmap", "unmap_failed"], ...] = ("map", "unmap", "unmap_failed")
-"""Of mapping events, in the order of `enum mapping_kind` in mappings.bpf.c."""
 
 _EVENT_KEY, _EVENT = struct.Struct("=2Q"), struct.Struct("=6Q")
 

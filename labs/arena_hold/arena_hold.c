@@ -9,7 +9,7 @@
 
 #define PHOTOGRAPHS 300
 #define PIXEL_BYTES 40000
-#define ENTRY_BYTES 100
+#define ENTRY_BYTES 96
 
 static char *pixels[PHOTOGRAPHS], *entries[PHOTOGRAPHS];
 

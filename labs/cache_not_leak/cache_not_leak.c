@@ -9,12 +9,13 @@
 
 #define TOWNS 40
 #define SLOTS 500
+#define WAY_BYTES 2000
 
 /* A way by all its towns; the longest has room for all of them. */
 struct way {
 	unsigned from, to;
 	uint64_t minutes;
-	char text[2000];
+	char text[WAY_BYTES];
 };
 
 static struct way *kept[SLOTS];

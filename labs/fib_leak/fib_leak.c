@@ -1,9 +1,9 @@
 /*
- * fib_leak.c - computes Fibonacci numbers in a thread, and loses 8,192 bytes with each.
+ * fib_leak.c - computes Fibonacci numbers in a thread, and loses a block with each.
  *
  * usage: fib_leak [--rate R] [--terms N] [--wait] [--lifetime S]
  *
- * Try: ./fib_leak --rate 100      and watch RES in top: 800 KiB more every second
+ * Try: ./fib_leak --rate 100      and watch RES in top: more with every term
  * Try: ./fib_leak --terms 92      ends with 93th, the last number that fits in 64 bits
  *
  * The terms are unsigned: from the 94th on they are right modulo 2 to the 64th, and defined.
@@ -13,10 +13,12 @@
 
 #include "leaky.h"
 
-/* Room for 1,024 numbers, though one is needed: large enough to be seen. */
+#define NUMBERS 1024
+
+/* Room for many numbers, though one is needed: large enough to be seen. */
 LEAKY_SITE static uint64_t *fibonacci(const uint64_t *n0, const uint64_t *n1)
 {
-	uint64_t *v = calloc(1024, sizeof(*v));
+	uint64_t *v = calloc(NUMBERS, sizeof(*v));
 
 	if (!v)
 		leaky_fail("calloc");

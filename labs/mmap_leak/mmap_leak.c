@@ -11,7 +11,9 @@
 
 #include "scratch_file.h"
 
-#define CHARTS 8
+#define CHARTS 16
+#define CHART_PAGES 140
+#define SIXTEENTHS 9        /* of a page: so much longer is each chart */
 #define CATALOGUE_PAGES 300 /* room for many more charts */
 
 /* What the catalogue knows of a chart. */
@@ -42,7 +44,7 @@ static void make_atlas(void)
 	void *mapped;
 
 	page_bytes = (size_t)sysconf(_SC_PAGESIZE);
-	chart_bytes = 300 * page_bytes + page_bytes / 4 * 3;
+	chart_bytes = CHART_PAGES * page_bytes + page_bytes / 16 * SIXTEENTHS;
 	atlas = open_scratch_file();
 	for (unsigned number = 0; number < CHARTS; number++) {
 		struct entry entry = { "", CATALOGUE_PAGES * page_bytes + number * chart_bytes };

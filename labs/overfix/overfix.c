@@ -4,7 +4,7 @@
  *
  * usage: overfix [--rate R] [--terms N] [--wait] [--lifetime S] [--stay]
  *
- * Try: ./overfix --rate 100      each answer takes 2,048 bytes, and keeps them
+ * Try: ./overfix --rate 100      each new answer takes memory, and keeps it
  */
 #include "leaky.h"
 

@@ -1,9 +1,9 @@
 /*
  * pages.c - who asks for which page, and the slow place where pages come from.
  *
- * Three visitors in four ask for one of the 16 pages that are in fashion, and the others for a page
- * that nobody has asked for before. Fashion changes: after 100 visitors 4 pages are out, and 4
- * others in. What is asked for, and what the pages say, follows from SEED.
+ * One visitor in NEW_EVERY asks for a page that nobody has asked for before, and the others for one
+ * that is in fashion. Fashion changes: now and then some pages are out, and others in. What is
+ * asked for, and what the pages say, follows from SEED.
  */
 #include "pages.h"
 
@@ -13,6 +13,7 @@
 #ifndef SEED
 #define SEED 1u
 #endif
+#define NEW_EVERY 4
 #define IN_FASHION 16
 #define CHANGE_EVERY 100
 #define CHANGED_PAGES 4
@@ -30,9 +31,9 @@ uint64_t requested_page(uint64_t n)
 {
 	uint64_t drawn = mix((uint64_t)SEED << 32 | n);
 
-	if (drawn % 4 == 0)
+	if (drawn % NEW_EVERY == 0)
 		return n;
-	return FIRST_IN_FASHION + n / CHANGE_EVERY * CHANGED_PAGES + drawn / 4 % IN_FASHION;
+	return FIRST_IN_FASHION + n / CHANGE_EVERY * CHANGED_PAGES + drawn / NEW_EVERY % IN_FASHION;
 }
 
 unsigned requested_place(uint64_t n)

@@ -9,6 +9,10 @@
 #define PAGE_BYTES 4096
 #define SHOWN_BYTES 24
 
+/* So many pages may be remembered, and so many bytes held with all that belongs to them. */
+#define MOST_PAGES 60
+#define MOST_BYTES (MOST_PAGES * (PAGE_BYTES + 1000))
+
 /* Returns the number of the page that visitor `n` asks for. */
 uint64_t requested_page(uint64_t n);
 

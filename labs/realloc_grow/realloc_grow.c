@@ -10,7 +10,9 @@
  */
 #include "leaky.h"
 
-#define FIRST_BYTES 4096
+#define FIRST_BYTES 3072
+#define MOST_LINES 420
+#define FEWEST_LINES 20
 #define LINE_BYTES 80
 
 struct batch {
@@ -61,10 +63,11 @@ static unsigned add_up(const struct batch *batch)
 LEAKY_SITE static void gather(uint64_t n)
 {
 	struct batch batch = { malloc(FIRST_BYTES), 0, FIRST_BYTES };
-	unsigned lines = 20 + (unsigned)(n * 37 % 400), number = 0;
+	unsigned lines = FEWEST_LINES, number = 0;
 
 	if (!batch.text)
 		leaky_fail("malloc");
+	lines += (unsigned)(n * 37 % (MOST_LINES - FEWEST_LINES));
 	while (number < lines && add_line(&batch, n, number))
 		number++;
 	if (number == lines)

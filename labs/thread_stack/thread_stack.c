@@ -35,7 +35,7 @@ static void *find_answer(void *argument)
 	return NULL;
 }
 
-LEAKY_SITE static void ask(struct question *question)
+LEAKY_SITE static void put_question(struct question *question)
 {
 	pthread_t thread;
 
@@ -52,7 +52,7 @@ static void take_question(uint64_t n)
 
 	if (sem_init(&question.is_answered, 0, 0))
 		leaky_fail("sem_init");
-	ask(&question);
+	put_question(&question);
 	printf("the digits of all numbers up to %" PRIu64 " add up to %" PRIu64 "\n", n,
 		question.answer);
 	if (sem_destroy(&question.is_answered))

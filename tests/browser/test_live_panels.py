@@ -3,6 +3,7 @@
 import contextlib
 import re
 
+import pytest
 from notebook_page import (
     SIZES,
     await_change,
@@ -22,6 +23,7 @@ from notebook_page import (
     save,
     take_screenshot,
 )
+from parallel import MACHINE
 from playwright.sync_api import expect
 
 ROUNDING = 0.1  # of two numbers with one decimal
@@ -126,6 +128,7 @@ def test_sizes_move_obey_the_slider_and_outlive_page_and_kernel(chromium, notebo
         assert read_picture(page.locator(".jp-Cell-outputArea:has(img[alt*=VmSize])")) == words
 
 
+@pytest.mark.xdist_group(MACHINE)
 def test_a_group_obeys_its_limit_swaps_and_is_killed_beyond_it(
     chromium, notebook_server, capped_groups
 ):

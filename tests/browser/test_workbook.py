@@ -20,6 +20,7 @@ from notebook_page import (
     save,
     take_screenshot,
 )
+from parallel import mark_notebook
 from playwright.sync_api import expect
 
 NAMES = sorted(path.stem for path in Path(__file__).parents[2].glob("notebooks/*.ipynb"))
@@ -145,7 +146,7 @@ INTERACTIONS = {
 }
 
 
-@pytest.fixture(scope="module", params=NAMES)
+@pytest.fixture(scope="module", params=[mark_notebook(name, f"browser {name}") for name in NAMES])
 def name(request):
     return request.param
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from lablib.records import HeapSnapshot, HeapTrace, StackUsage
-from lablib.tracing.client import read_status
+from lablib.tracing.client import SOURCE, read_status
 
 
 @dataclass(frozen=True)
@@ -146,6 +146,8 @@ def check_ended(outcome: Outcome) -> list[str]:
 
 
 def check_killed(outcome: Outcome) -> list[str]:
-    """It died of SIGKILL, and the service lives on."""
+    """It died of SIGKILL, and the service, if it was traced by that, lives on."""
     found = [] if outcome.exit_code == -9 else [f"it ended with {outcome.exit_code}"]
+    if outcome.traces[0].source != SOURCE:
+        return found
     return found if read_status()["pid"] > 0 else [*found, "the service is gone"]

@@ -234,6 +234,7 @@ def test_a_request_that_is_none_is_answered_with_a_sentence():
             assert sentence in converse(connection, data)[0]["error"]["message"]
 
 
+@pytest.mark.alone
 def test_of_a_hundred_sessions_of_four_users_each_is_exact_or_refused_with_a_sentence(
     service, programs, effort, monkeypatch
 ):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from parallel import MACHINE
 
 from lablib import capped
 from lablib.capped import CappedExperiment
@@ -11,7 +12,7 @@ from lablib.errors import AppError, LabError
 from lablib.exhaustion import measure_room
 from lablib.system import read_swap_areas
 
-pytestmark = pytest.mark.usefixtures("capped_groups")
+pytestmark = [pytest.mark.usefixtures("capped_groups"), pytest.mark.xdist_group(MACHINE)]
 
 MIB = 1 << 20
 

@@ -17,6 +17,7 @@ import psutil
 import pytest
 from abuse import connect_as, converse, frame
 from census import read_groups
+from parallel import MACHINE
 
 from lablib.apps import LocalApp, build_app
 from lablib.errors import AppError, ProcessError, TargetError, TracerError
@@ -34,7 +35,7 @@ RATE = 200
 TIMEOUT_S = 30
 NOBODY = pwd.getpwnam("nobody").pw_uid
 
-pytestmark = pytest.mark.usefixtures("capped_groups")
+pytestmark = [pytest.mark.usefixtures("capped_groups"), pytest.mark.xdist_group(MACHINE)]
 needs_root = pytest.mark.usefixtures("root")
 
 

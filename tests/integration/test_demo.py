@@ -11,10 +11,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+from descendants import list_own_apps
+from parallel import MACHINE
 
-from lablib.apps import BUILD_DIR, LocalApp, build_app
+from lablib.apps import LocalApp, build_app
 
-pytestmark = pytest.mark.usefixtures("tracer_service")
+pytestmark = [pytest.mark.usefixtures("tracer_service"), pytest.mark.xdist_group(MACHINE)]
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,14 +34,11 @@ def start_demo(*options):
 
 def apps_running():
     """The leaky apps that run now, in a container or not."""
-    names = {path.name for path in BUILD_DIR.glob("*") if path.is_file()} | {"app"}
-    found = []
+    in_containers = []
     for pid in psutil.pids():  # psutil's own processes remember what they were before exec
         with contextlib.suppress(OSError):
-            executable = Path(os.readlink(f"/proc/{pid}/exe"))
-            if executable.name in names and executable.parent in (Path("/"), BUILD_DIR):
-                found.append(pid)
-    return found
+            in_containers += [pid] if os.readlink(f"/proc/{pid}/exe") == "/app" else []
+    return [*in_containers, *list_own_apps()]
 
 
 def check_document(document, runtime, rate):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from parallel import MACHINE
 
 from lablib import study
 from lablib.apps import DEBUG_DIR, build_app
@@ -16,7 +17,7 @@ from lablib.containers import ContainerApp, copy_from_image, find_container_pid
 from lablib.errors import DockerError
 from lablib.release import MEMORY_CAP_BYTES
 
-pytestmark = pytest.mark.usefixtures("tracer_service")
+pytestmark = [pytest.mark.usefixtures("tracer_service"), pytest.mark.xdist_group(MACHINE)]
 
 
 @pytest.fixture

@@ -468,6 +468,7 @@ class TestSharing:
         assert not segment_path(segment).exists()
         assert second.ask("parent_get", 7)["value"] == 99
 
+    @pytest.mark.alone
     def test_clean_finds_apps_and_segments(self, app, segment, monkeypatch):
         app.ask("shm_create", segment, PAGE)
         child = app.ask("fork")["child"]

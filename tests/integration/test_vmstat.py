@@ -5,6 +5,8 @@ import mmap
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from lablib.system import sample_vmstat
 
 SIZE = 512 << 20
@@ -15,6 +17,7 @@ def read_free_bytes():
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemFree"))
 
 
+@pytest.mark.alone
 def test_free_falls_when_memory_is_taken():
     with closing(sample_vmstat(1)) as samples:
         before = next(samples)

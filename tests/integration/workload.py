@@ -14,8 +14,10 @@ from cases import PROGRAMS as PROGRAMS
 from cases import Case
 from checks import Outcome
 
+from lablib.preload.interposer import Interposer
 from lablib.records import HeapSnapshot, TraceOptions
 from lablib.release import wait_until_held
+from lablib.sources import Source, open_tracer
 from lablib.startup import HeldProgram
 from lablib.symbols import ProcessSymbols
 from lablib.tracing.client import Tracer
@@ -24,6 +26,7 @@ LEAKY_APPS = Path(__file__).parents[2] / "leaky_apps"
 OPTIONS = ("-O1", "-g", "-fno-omit-frame-pointer", "-fno-builtin", "-pthread", "-Wl,--build-id")
 TIMEOUT_S = 120
 COUNT_ALL = TraceOptions()
+EBPF, PRELOAD = Source("ebpf"), Source("preload")
 
 
 @dataclass(frozen=True)
@@ -83,53 +86,70 @@ def _strip(program: Path, debug_file: str, folder: Path) -> tuple[Path, ...]:
 
 @contextmanager
 def release_traced(
-    program: Path | Workload, options: TraceOptions = COUNT_ALL
+    program: Path | Workload, options: TraceOptions = COUNT_ALL, source: Source = EBPF
 ) -> Iterator[tuple[subprocess.Popen[bytes], Tracer]]:
     """Start a program that waits for release, attach, let it go; it is killed at the end."""
     workload = Workload(program) if isinstance(program, Path) else program
-    process = subprocess.Popen(
-        [workload.program, "--wait"], stdout=subprocess.DEVNULL, env=workload.environment
-    )
-    try:
-        wait_until_held(process.pid)
-        with (
-            closing(ProcessSymbols(process.pid, workload.debug_dirs)) as symbols,
-            Tracer(process.pid, symbols, options) as tracer,
-        ):
-            process.send_signal(signal.SIGUSR1)
-            yield process, tracer
-    finally:
-        process.kill()
-        process.wait()
+    with _equip(source, options, workload) as (instrument, environment):
+        process = subprocess.Popen(
+            [workload.program, "--wait"], stdout=subprocess.DEVNULL, env=environment
+        )
+        try:
+            wait_until_held(process.pid)
+            with (
+                closing(ProcessSymbols(process.pid, workload.debug_dirs)) as symbols,
+                open_tracer(process.pid, symbols, options, instrument) as tracer,
+            ):
+                process.send_signal(signal.SIGUSR1)
+                yield process, tracer
+        finally:
+            process.kill()
+            process.wait()
 
 
-def trace_to_the_end(program: Path | Workload, options: TraceOptions = COUNT_ALL) -> HeapSnapshot:
+def trace_to_the_end(
+    program: Path | Workload, options: TraceOptions = COUNT_ALL, source: Source = EBPF
+) -> HeapSnapshot:
     """Run a program that waits for release, and return its heap after it has ended."""
-    with release_traced(program, options) as (process, tracer):
+    with release_traced(program, options, source) as (process, tracer):
         _sample_to_the_end(tracer)
         assert process.wait(TIMEOUT_S) == 0
         return tracer.trace.snapshots[-1]
 
 
-def run_case(case: Case, workload: Workload) -> Outcome:
+def run_case(case: Case, workload: Workload, source: Source = EBPF) -> Outcome:
     """Trace a case's program, which has been built, to its end."""
     options = TraceOptions(sample_bytes=case.sample_bytes, follows_forks=case.follows_forks)
     if case.is_launched:
-        return _run_launched(workload, options)
-    with release_traced(workload, options) as (process, tracer):
+        return _run_launched(workload, options, source)
+    with release_traced(workload, options, source) as (process, tracer):
         _sample_to_the_end(tracer)
         return Outcome(tracer.traces, process.wait(TIMEOUT_S))
 
 
-def _run_launched(workload: Workload, options: TraceOptions) -> Outcome:
+def _run_launched(workload: Workload, options: TraceOptions, source: Source) -> Outcome:
     with (
-        HeldProgram([str(workload.program)]) as held,
+        _equip(source, options, workload) as (instrument, environment),
+        HeldProgram([str(workload.program)], environment=environment) as held,
         closing(ProcessSymbols(held.pid, workload.debug_dirs)) as symbols,
-        Tracer(held.pid, symbols, options) as tracer,
+        open_tracer(held.pid, symbols, options, instrument) as tracer,
     ):
         held.release()
         _sample_to_the_end(tracer)
         return Outcome(tracer.traces, held.wait(TIMEOUT_S))
+
+
+@contextmanager
+def _equip(
+    source: Source, options: TraceOptions, workload: Workload
+) -> Iterator[tuple[Interposer | None, dict[str, str]]]:
+    """Yield what a program is started with, and its environment."""
+    instrument = source.make_instrument(options)
+    if instrument is None:
+        yield None, workload.environment
+        return
+    with instrument:
+        yield instrument, instrument.environment(workload.environment)
 
 
 def _sample_to_the_end(tracer: Tracer) -> None:

@@ -89,7 +89,7 @@ def find_table_problems(page: Tag) -> Iterator[str]:
 
 
 def find_colour_problems(page: Tag) -> Iterator[str]:
-    """Nothing is named by its colour alone: "the dashed orange line" will do, not "the red line"."""
+    """Nothing is named by its colour alone: "the dashed red line" will do, not "the red line"."""
     told = page.select(".jp-RenderedMarkdown, .jp-OutputArea-output")
     words = [part.get_text(" ") for part in told]
     words += [picture.get("alt", "") for picture in page.find_all("img")]

@@ -1,13 +1,19 @@
 """A notebook, run unattended as a whole; once, for all tests that look at it."""
 
 import functools
+import shutil
+import tempfile
 from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
 
-NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+ROOT = Path(__file__).parents[2]
+NOTEBOOKS = ROOT / "notebooks"
 NAMES = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
+VMSTAT = "07_vmstat_and_its_friends"
+UNIT = "notebooks"
+"""The unit of the tests that look at a notebook which others look at too: it runs once."""
 
 
 @functools.cache
@@ -16,7 +22,22 @@ def run_notebook(name: str) -> nbformat.NotebookNode:
     return execute(nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4))
 
 
-def execute(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Run the cells in a kernel of their own, in the notebooks' folder."""
-    client = NotebookClient(notebook, timeout=120, resources={"metadata": {"path": NOTEBOOKS}})
+def run_lab(name: str, is_judged: bool) -> nbformat.NotebookNode:
+    """Return a lab's notebook with outputs, run on a copy of its folder.
+
+    Unless it is to be judged too, it is run down to the questions only.
+    """
+    with tempfile.TemporaryDirectory(prefix="lab-notebook-") as place:
+        folder = Path(place) / name
+        shutil.copytree(ROOT / "labs" / name, folder)
+        notebook = nbformat.read(folder / f"{name}.ipynb", as_version=4)
+        if not is_judged:
+            check = [cell.source for cell in notebook.cells].index("lab.check()")
+            notebook.cells = notebook.cells[:check]
+        return execute(notebook, folder)
+
+
+def execute(notebook: nbformat.NotebookNode, folder: Path = NOTEBOOKS) -> nbformat.NotebookNode:
+    """Run the cells in a kernel of their own, in the notebooks' folder or another."""
+    client = NotebookClient(notebook, timeout=120, resources={"metadata": {"path": folder}})
     return client.execute()

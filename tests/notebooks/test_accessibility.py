@@ -2,13 +2,20 @@
 
 import pytest
 from accessibility import find_problems
-from execution import NAMES, execute, run_notebook
+from execution import NAMES, UNIT, VMSTAT, execute, run_notebook
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from parallel import mark_notebook
 
 TITLE = "# A title\n\n"
 
 
-@pytest.mark.parametrize("name", NAMES)
+PARAMETERS = [
+    pytest.param(name, marks=pytest.mark.alone) if name == VMSTAT else mark_notebook(name, UNIT)
+    for name in NAMES
+]
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
 def test_everybody_can_read_the_notebook(name):
     assert find_problems(run_notebook(name)) == []
 

@@ -20,6 +20,7 @@ RANKS = {
             "wording",
             "truth",
             "demangling",
+            "drawing",
             "sysv",
         ],
         1,
@@ -61,12 +62,13 @@ RANKS = {
         ],
         4,
     ),
-    **dict.fromkeys(["comparison", "panels", "cleanup", "capped", "scanning"], 5),
-    **dict.fromkeys(["study", "watching", "grading"], 6),
-    **dict.fromkeys(["doctor", "demo", "jupyter", "cli_trace"], 7),
-    **dict.fromkeys(["teaching", "where", "cli_compare", "cli_check"], 8),
-    **dict.fromkeys(["cli"], 9),
-    **dict.fromkeys(["__main__"], 10),
+    **dict.fromkeys(["panels", "cleanup", "capped", "scanning", "preload", "bundle"], 5),
+    **dict.fromkeys(["sources"], 6),
+    **dict.fromkeys(["comparison", "study", "watching"], 7),
+    **dict.fromkeys(["grading", "demo", "jupyter", "cli_trace"], 8),
+    **dict.fromkeys(["doctor", "cli_compare", "cli_check", "cli_release"], 9),
+    **dict.fromkeys(["teaching", "where", "cli"], 10),
+    **dict.fromkeys(["__main__"], 11),
 }
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import nbformat
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from rattler import MatchSpec, Version, VersionSpec
 
 import benchmarks
 from lablib.apps import find_source, list_apps, list_corpus, read_truth
@@ -38,16 +40,41 @@ def read_project():
     return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
-def test_environment_yml_lists_the_direct_dependencies():
+def read_environment():
+    """What environment.yml takes from conda, and what from pip."""
     listed = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
     from_pip = next(entry["pip"] for entry in listed if isinstance(entry, dict))
-    conda = [entry for entry in listed if isinstance(entry, str)]
+    return [entry for entry in listed if isinstance(entry, str)], from_pip
+
+
+def test_environment_yml_lists_the_direct_dependencies():
+    conda, from_pip = read_environment()
     wanted = [
         re.sub(r"^[\w-]+", lambda match: CONDA_NAMES.get(match[0], match[0]), requirement)
         for requirement in read_project()["dependencies"]
     ]
     python = f"python{read_project()['requires-python']}"
     assert sorted(conda + from_pip) == sorted([python, "pip", *wanted])
+
+
+def test_conda_reads_environment_yml_and_takes_the_versions_that_the_lock_pins():
+    conda, from_pip = read_environment()
+    lock = (ROOT / "requirements.lock").read_text()
+    pinned = re.findall(r"^([\w-]+)==(\S+)", lock, re.MULTILINE)
+    for words in (entry for entry in conda if entry != "pip"):
+        spec = MatchSpec(words, strict=True)
+        if spec.name.normalized == "python":
+            versions = [f"3.{minor}.0" for minor in range(10, 14)]
+        else:
+            versions = [
+                v for name, v in pinned if CONDA_NAMES.get(name, name) == spec.name.normalized
+            ]
+        assert versions, words
+        assert all(VersionSpec(spec.version).matches(Version(v)) for v in versions), words
+    for requirement in map(Requirement, from_pip):
+        versions = [version for name, version in pinned if name == requirement.name]
+        assert versions, requirement
+        assert all(map(requirement.specifier.contains, versions)), requirement
 
 
 def test_lock_pins_every_direct_dependency_with_hashes():

@@ -5,10 +5,15 @@
     flat_heap           live bytes are the same after 2N and 4N terms, and never pile up between
     hit_rate            what it remembers still serves: few of its terms have to fetch
     flat_kernel         so is what the kernel counts (`what`), as the program is about to end
+    left_alone          it takes as much address space as the program as handed out: nothing is
+                        "mended" that was no leak
     flat_unwatched      and so is its resident set, or `what`, in the middle of a run that no tracer
                         looks at
+    nothing_left        shared memory and files are gone when it has ended, killed or not, and it
+                        does the same when it is started again
     no_memory_errors    AddressSanitizer finds no error
     unchanged           the program is the one that was handed out
+    decision            it is that one where nothing leaks, for the right reason, else another
     questions           the answers, each for its own points
 
 A check that can't be made here is unchecked: it never passes for want of a look.
@@ -18,11 +23,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from lablib.grading.checks.failing import Failed, NotChecked
+from lablib.grading.checks.failing import Failed, NotChecked, shorten
 from lablib.grading.checks.heap import check_flat_heap
-from lablib.grading.checks.kernel import check_flat_kernel, check_flat_unwatched
+from lablib.grading.checks.kernel import check_flat_kernel, check_flat_unwatched, check_left_alone
+from lablib.grading.checks.leftovers import check_nothing_left
 from lablib.grading.checks.output import (
     check_builds,
+    check_decision,
     check_hit_rate,
     check_same_output,
     check_unchanged,
@@ -32,6 +39,8 @@ from lablib.grading.evidence import Evidence
 from lablib.grading.labs import Check
 from lablib.records import Finding
 
+_MAX_SENTENCE = 400
+
 CHECKS: dict[str, Callable[[Evidence, Check], str]] = {
     "builds": check_builds,
     "same_output": check_same_output,
@@ -39,8 +48,11 @@ CHECKS: dict[str, Callable[[Evidence, Check], str]] = {
     "hit_rate": check_hit_rate,
     "flat_kernel": check_flat_kernel,
     "flat_unwatched": check_flat_unwatched,
+    "left_alone": check_left_alone,
+    "nothing_left": check_nothing_left,
     "no_memory_errors": check_no_memory_errors,
     "unchanged": check_unchanged,
+    "decision": check_decision,
 }
 """Each kind of check, but for the questions: these are in answers.py."""
 
@@ -51,6 +63,6 @@ def run_check(check: Check, evidence: Evidence) -> Finding:
         sentence = CHECKS[check.kind](evidence, check)
         return Finding(check.kind, "passed", sentence, check.points, check.points)
     except Failed as found:
-        return Finding(check.kind, "failed", str(found), 0, check.points)
+        return Finding(check.kind, "failed", shorten(str(found), _MAX_SENTENCE), 0, check.points)
     except NotChecked as reason:
         return Finding(check.kind, "unchecked", f"Not checked: {reason}", 0, check.points)

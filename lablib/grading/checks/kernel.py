@@ -42,8 +42,27 @@ def check_flat_kernel(evidence: Evidence, check: Check) -> str:
     return f"The kernel counts as many {words} after {4 * terms:,} terms as after {2 * terms:,}."
 
 
+def check_left_alone(evidence: Evidence, check: Check) -> str:
+    """It takes as much address space for its work as the program as handed out does."""
+    terms = 4 * evidence.lab.terms
+    takes = measure(evidence, LEVELS[-1], terms).peak_vm_size_bytes
+    took = evidence.measure_handed_out(terms).peak_vm_size_bytes
+    if takes is None or took is None:
+        raise NotChecked("the program's end could not be looked at.")
+    if takes < check.parameters["least_share"] * took:
+        raise Failed(
+            f"Over {terms:,} terms it takes {takes:,} bytes of address space, and took {took:,} as "
+            "it was handed out: what was taken away was no leak."
+        )
+    return f"What is no leak is left alone: it takes {takes:,} bytes of address space."
+
+
 def check_flat_unwatched(evidence: Evidence, check: Check) -> str:
-    """It does the same when nobody looks."""
+    """It does the same when nobody looks.
+
+    `last` says how many of the looks count, where a program first fills what it keeps. The last
+    three lie after a third of the output, or later.
+    """
     terms = check.parameters["terms"]
     what = check.parameters.get("what", "peak_rss_bytes")
     words, allowed = _UNWATCHED_WORDS[what]
@@ -52,7 +71,7 @@ def check_flat_unwatched(evidence: Evidence, check: Check) -> str:
     compare_output(evidence, run, f"at {LEVELS[-1]}", terms)
     if len(glances) < 2:
         raise NotChecked("it prints too little to be looked at in the middle of its work.")
-    counts = [_get_counted(glance, what) for glance in glances]
+    counts = [_get_counted(glance, what) for glance in glances[-check.parameters.get("last", 0) :]]
     if max(counts) - counts[0] > allowed:
         raise Failed(
             f"Over {terms:,} terms without a tracer it grew from {counts[0]:,} to {max(counts):,} "

@@ -6,9 +6,16 @@ import re
 from collections.abc import Iterator
 
 from lablib.grading.building import LEVELS
-from lablib.grading.checks.failing import Failed, describe_end, measure, quote, require_build
+from lablib.grading.checks.failing import (
+    Failed,
+    NotChecked,
+    describe_end,
+    measure,
+    quote,
+    require_build,
+)
 from lablib.grading.evidence import Evidence
-from lablib.grading.labs import Check
+from lablib.grading.labs import ANSWERS, Check, read_letter
 from lablib.grading.sandbox import Run
 
 _FETCH = re.compile(r"^fetched .+, fetch (\d+)$", re.MULTILINE)
@@ -64,15 +71,33 @@ def check_hit_rate(evidence: Evidence, check: Check) -> str:
 
 def check_unchanged(evidence: Evidence, check: Check) -> str:
     """Nothing was changed, comments and all."""
-    handed_out = (evidence.lab.folder / evidence.lab.source).read_bytes().decode(errors="replace")
-    submitted = evidence.submission.source.decode(errors="replace")
-    before, after = handed_out.split(), submitted.split()
-    if before != after:
-        lines = zip(handed_out.splitlines(), submitted.splitlines(), strict=False)
-        number = next((n for n, (a, b) in enumerate(lines, 1) if a.split() != b.split()), 0)
-        where = f" (line {number} is the first)" if number else ""
-        raise Failed(f"The program was changed{where}: there is nothing in it to mend.")
+    change = _find_change(evidence)
+    if change:
+        raise Failed(f"{change}: there is nothing in it to mend.")
     return "The program is as it was handed out."
+
+
+def check_decision(evidence: Evidence, check: Check) -> str:
+    """It was changed where something leaks, and left alone where nothing does.
+
+    To leave it alone is a decision only with its reason: the right answer to the question `kind`.
+    """
+    lab, change = evidence.lab, _find_change(evidence)
+    question = next(each for each in lab.questions if each.name == "kind")
+    letter = read_letter(evidence.submission.answers.get("kind") or "")
+    is_leak = lab.truth and lab.truth["is_leak"]
+    if lab.truth is None and (change or letter):
+        raise NotChecked("whether there is something to mend, your instructor's copy knows.")
+    if not change and (is_leak or letter != question.expected):
+        raise Failed(
+            "The program is as it was handed out. Mend it; or, if there is nothing to mend, say in "
+            f"{ANSWERS} what kind of growth it is."
+        )
+    if change and not is_leak:
+        raise Failed(f"{change}: there is nothing in it to mend, since what it holds has a limit.")
+    if change:
+        return f"{change}: there was something to mend."
+    return "The program is as it was handed out: there is nothing in it to mend."
 
 
 def compare_output(evidence: Evidence, run: Run, where: str, terms: int) -> None:
@@ -96,6 +121,17 @@ def compare_output(evidence: Evidence, run: Run, where: str, terms: int) -> None
         f"Not the same work {where}, over {terms:,} terms: line {number + 1} of the output was "
         f"{shown[0]}, and is {shown[1]}."
     )
+
+
+def _find_change(evidence: Evidence) -> str:
+    """Return that the program was changed, and where, "" where it is as it was handed out."""
+    handed_out = evidence.lab.read_source()
+    submitted = evidence.submission.source.decode(errors="replace")
+    if handed_out.split() == submitted.split():
+        return ""
+    lines = zip(handed_out.splitlines(), submitted.splitlines(), strict=False)
+    number = next((n for n, (a, b) in enumerate(lines, 1) if a.split() != b.split()), 0)
+    return f"The program was changed{f' (line {number} is the first)' if number else ''}"
 
 
 def _find_differences(wanted: list[str], got: list[str]) -> Iterator[int]:

@@ -1,0 +1,14 @@
+/* hostile: prints without end; expects: "printed without end" */
+#include <string.h>
+#include <unistd.h>
+
+static char chunk[1 << 16];
+
+int main(void)
+{
+	memset(chunk, '7', sizeof(chunk));
+	while (write(1, chunk, sizeof(chunk)) > 0)
+		;
+	pause();
+	return 0;
+}

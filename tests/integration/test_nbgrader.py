@@ -1,0 +1,140 @@
+"""The lab notebooks under nbgrader itself: released, handed in, graded, the points read."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+import pytest
+from conftest import require_tracer
+from patches import apply_patch
+
+ROOT = Path(__file__).parents[2]
+INSTRUCTOR = ROOT / "instructor"
+LAB = "fib_leak"
+NAME = f"{LAB}.ipynb"
+FULL = {"program": 8.0, "answers": 2.0}
+NOTHING = {"program": 0.0, "answers": 0.0}
+
+# What somebody tries who has a fix and no answers: to replace the grader, in a cell and in a file.
+FORGERY = """
+import subprocess
+from lablib.teaching.labs import LabBench
+LabBench.points = lambda self, part: {"program": 8, "answers": 2}[part]
+open("forged", "w").close()
+"""
+IMPOSTOR = """
+open("forged", "w").close()
+def open_lab():
+    class Lab:
+        def points(self, part): return {"program": 8, "answers": 2}[part]
+    return Lab()
+predict = None
+"""
+
+
+@dataclass(frozen=True)
+class Course:
+    """A course's folder, with submissions that were graded."""
+
+    folder: Path
+    environment: dict
+
+    def nbgrader(self, *words):
+        """Run one of nbgrader's commands, and return what it prints."""
+        done = subprocess.run(
+            [sys.executable, "-m", "nbgrader", *words],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        return done.stdout
+
+    def hand_in(self, student):
+        """Return the folder of a student, with the release in it as nbgrader hands it out."""
+        folder = self.folder / "submitted" / student / LAB
+        shutil.copytree(self.folder / "release" / LAB, folder)
+        return folder
+
+    def read_points(self, student):
+        """Return a student's points by cell, from nbgrader's gradebook."""
+        from nbgrader.api import Gradebook
+
+        with Gradebook(f"sqlite:///{self.folder}/gradebook.db") as gradebook:
+            notebook = gradebook.find_submission_notebook(LAB, LAB, student)
+            assert not notebook.needs_manual_grade
+            return {grade.name: grade.score for grade in notebook.grades}
+
+
+@pytest.fixture(scope="module")
+def course(tmp_path_factory):
+    """A course as the instructor's book makes it; three have handed in."""
+    pytest.importorskip("nbgrader", reason="nbgrader is an extra: pip install '.[nbgrader]'")
+    require_tracer()
+    folder = tmp_path_factory.mktemp("nbgrader")
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        "HOME": str(folder),
+        "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
+    }
+    home = Course(folder, environment)
+    home.nbgrader("quickstart", "memory")
+    course = Course(folder / "memory", environment)
+    shutil.rmtree(course.folder / "source" / "ps1")
+    shutil.copy(INSTRUCTOR / "nbgrader" / "nbgrader_config.py", course.folder)
+    handed_out = shutil.ignore_patterns(LAB, "lab.json", ".*")
+    shutil.copytree(ROOT / "labs" / LAB, course.folder / "source" / LAB, ignore=handed_out)
+    course.nbgrader("generate_assignment", LAB)
+    course.hand_in("untouched")
+    fixed = course.hand_in("fixed")
+    mend(fixed)
+    shutil.copy(INSTRUCTOR / LAB / "answers.json", fixed)
+    forger = course.hand_in("forger")
+    mend(forger)
+    forge(forger)
+    course.nbgrader("autograde", LAB)
+    return course
+
+
+def mend(folder):
+    """Put the reference fix into a folder."""
+    program = folder / f"{LAB}.c"
+    program.write_text(
+        apply_patch(program.read_text(), (INSTRUCTOR / LAB / "solution.patch").read_text())
+    )
+
+
+def forge(folder):
+    """Put a cell that replaces the grader into the notebook, and a package that is found first."""
+    notebook = nbformat.read(folder / NAME, as_version=4)
+    notebook.cells.insert(2, nbformat.v4.new_code_cell(FORGERY))
+    nbformat.write(notebook, folder / NAME)
+    (folder / "lablib").mkdir()
+    (folder / "lablib" / "__init__.py").write_text("")
+    (folder / "lablib" / "teaching.py").write_text(IMPOSTOR)
+
+
+def test_a_release_has_the_program_and_the_form_and_no_solution(course):
+    released = course.folder / "release" / LAB
+    assert {path.name for path in released.iterdir()} == {
+        *(NAME, f"{LAB}.c", "answers.json", "README.md")
+    }
+    assert not any(json.loads((released / "answers.json").read_text()).values())
+
+
+def test_the_reference_fix_has_all_points_and_what_was_handed_out_none(course):
+    assert course.read_points("fixed") == FULL
+    assert course.read_points("untouched") == NOTHING
+
+
+def test_a_right_program_has_its_part_of_the_points_whatever_else_is_handed_in(course):
+    assert course.read_points("forger") == {"program": 8.0, "answers": 0.0}
+    assert not list(course.folder.rglob("forged"))
