@@ -45,6 +45,18 @@ def test_answers_are_kept_in_the_file_and_stand_in_the_form_again(folder):
     assert again.keep() == 2
 
 
+def test_a_text_a_name_and_never_are_answers_too(tmp_path):
+    folder = shutil.copytree(LABS_DIR / "incident", tmp_path / "incident")
+    form = QuestionForm(load_lab("incident"), folder)
+    given = {"function": "take_in", "oom_seconds": "Never", "cause": "Because of it."}
+    for name, answer in given.items():
+        form.fields[name].value = answer
+    assert form.keep() == 3
+    assert read_answers(folder) == {**read_answers(folder), **given, "oom_seconds": "never"}
+    again = QuestionForm(load_lab("incident"), folder)
+    assert [again.fields[name].value for name in given] == ["take_in", "never", "Because of it."]
+
+
 def test_what_is_no_number_is_said_and_nothing_is_kept(folder):
     form = QuestionForm(load_lab(NAME), folder)
     form.fields["bytes"].value = "many"
