@@ -115,3 +115,9 @@ def test_new_and_delete_of_another_allocator_count_once(allocator, tmp_path):
     outcome = run_case(case, build_case(case, tmp_path), PRELOAD)
     assert find_disagreements(case, outcome) == []
     assert outcome.last.events.from_before == 0
+
+
+def test_a_program_with_a_malloc_of_its_own_is_not_passed_off_as_complete(tmp_path):
+    snapshot = trace_to_the_end(build_workload("own_malloc", tmp_path), source=PRELOAD)
+    assert snapshot.live_blocks == 0
+    assert snapshot.events.missed_by_reason == {"unjoined": 1}
