@@ -61,7 +61,7 @@ def _choose_hint(lab: Lab, findings: Sequence[Finding], level: int) -> str:
 
 
 def _is_told_apart(finding: Finding) -> bool:
-    """Whether it did better only where, or as long as, it was tried: then that counts for nothing."""
+    """Whether it is good only where, or as long as, it is tried: then that counts for nothing."""
     return finding.check in ("static_room", "flat_unwatched") and finding.state == "failed"
 
 
