@@ -35,7 +35,8 @@ class _OrderedGroup(click.Group):
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="The Memory Leak Lab. Without a verb: open the workbook in JupyterLab.\n\n"
-    "--no-system, anywhere: install nothing outside the checkout.",
+    "--no-system, anywhere: install nothing outside the checkout. --bundle FILE: set up without a "
+    "network, from what ./lab bundle has made.",
 )
 @click.option(
     "--port", type=click.IntRange(1, 65535), help="JupyterLab's port (default: a free one)"
@@ -161,6 +162,21 @@ def bench(name: str | None, as_json: bool) -> None:
     os.chdir(CHECKOUT)
     words = [sys.executable, "-m", f"benchmarks.{name}", *(["--json"] if as_json else [])]
     os.execv(sys.executable, words)
+
+
+@verbs.command()
+@click.argument("file", required=False, type=click.Path(dir_okay=False, path_type=Path))
+def bundle(file: Path | None) -> None:
+    """Make an archive of all that the set-up fetches, for a room without network.
+
+    There, on a machine like this one: ./lab --bundle FILE
+    """
+    from lablib.bundle import list_wanted_packages, make_bundle, name_bundle
+    from lablib.report import make_console
+
+    lock, packages = CHECKOUT / "requirements.lock", list_wanted_packages()
+    made = make_bundle(file or Path(name_bundle()), lock, packages, make_console(False))
+    click.echo(made.sentence)
 
 
 @verbs.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})

@@ -99,7 +99,7 @@ def _check_one(
     from lablib.grading.judging import judge_submission
     from lablib.grading.keys import read_key
     from lablib.grading.labs import load_lab
-    from lablib.grading.page import describe_report, render_report
+    from lablib.grading.page import PROGRESS, describe_report, render_report
     from lablib.grading.variants import draw_lab
     from lablib.report import make_console
 
@@ -114,7 +114,7 @@ def _check_one(
     with console.status("trying the sandbox ...") as status:
 
         def tell(name: str) -> None:
-            doing = f"checking: {name.replace('_', ' ')}"
+            doing = f"{PROGRESS}{name.replace('_', ' ')}"
             status.update(f"{doing} ...")
             if as_json and not console.is_terminal:
                 click.echo(doing, err=True)

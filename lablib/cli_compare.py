@@ -53,16 +53,16 @@ def compare(
     )
     from lablib.privilege import ask_for_root
     from lablib.report import make_console
-    from lablib.tracing.control import start_service
+    from lablib.sources import choose_source
 
     console = make_console(as_json)
     was, now = (make_build(text, arguments) for text in (before, after))
     terms = terms or DEFAULT_TERMS
     ask_for_root("the tracer service")
     with console.status("starting the tracer service ...") as status:
-        start_service()
+        source = choose_source()
         status.update(f"running both builds, with {terms:,} terms and with {2 * terms:,} ...")
-        comparison = compare_builds(was, now, terms, limit or TIME_LIMIT_S)
+        comparison = compare_builds(was, now, terms, limit or TIME_LIMIT_S, source)
     if as_json:
         print_json(describe_comparison(comparison))
     else:

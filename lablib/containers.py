@@ -16,6 +16,7 @@ from typing import Any
 import docker
 from docker.models.containers import Container
 
+from lablib.apps import Instrument
 from lablib.engine import DOCKER_FAILURES, Engine, tell, translate_errors
 from lablib.errors import AppError, DockerError
 from lablib.records import AppFiles, ContainerEnd
@@ -68,6 +69,7 @@ class ContainerApp(AbstractContextManager["ContainerApp"]):
     where it is given another cap alone, as `docker run -m` does.
     """
 
+    instrument: Instrument | None = None
     runtime = "docker"
     run_words: tuple[str, ...]
     """The command that starts such a container by hand."""

@@ -10,15 +10,15 @@ from dataclasses import dataclass
 
 from lablib.apps import Instrument
 from lablib.errors import PrivilegeError, ToolMissingError, TracerError
+from lablib.preload import session
 from lablib.preload.interposer import Interposer
-from lablib.preload.session import SOURCE as PRELOAD
 from lablib.preload.session import PreloadSession
 from lablib.records import TraceOptions
-from lablib.tracing.client import SOURCE as EBPF
+from lablib.tracing import client
 from lablib.tracing.client import Symbolizer, Tracer
 from lablib.tracing.control import start_service
 
-SOURCES = ("auto", EBPF, PRELOAD)
+EBPF, PRELOAD, RECORDED = client.SOURCE, session.SOURCE, "recorded"
 
 _NO_TRACER = (TracerError, ToolMissingError, PrivilegeError)
 _DEFAULT_OPTIONS = TraceOptions()
@@ -26,7 +26,10 @@ _DEFAULT_OPTIONS = TraceOptions()
 
 @dataclass(frozen=True)
 class Source:
-    """The source of a trace that is about to begin: "ebpf" or "preload", and why not eBPF."""
+    """The source of a trace that is about to begin, and why it is not eBPF.
+
+    `name` is "ebpf" or "preload"; "recorded" where LAB_SOURCE asks for recordings.
+    """
 
     name: str
     reason: str = ""
@@ -42,11 +45,13 @@ class Source:
 def choose_source(wanted: str = "auto") -> Source:
     """Return the source that is `wanted`; for "auto" the tracer service's, else the preload source.
 
-    The tracer service runs then, if it is the source. Raises what `start_service` raises where it
-    was asked for.
+    For "auto" LAB_SOURCE is asked first. The tracer service runs then, if it is the source. Raises
+    what `start_service` raises where it was asked for.
     """
     if wanted == "auto":
         wanted = os.environ.get("LAB_SOURCE", "auto")
+    if wanted == RECORDED:
+        return Source(RECORDED, "LAB_SOURCE asks for it")
     if wanted == PRELOAD:
         return Source(PRELOAD, "it was asked for")
     try:
@@ -70,5 +75,5 @@ def open_tracer(
     """
     if not isinstance(instrument, Interposer):
         return Tracer(pid, symbolizer, options)
-    session = PreloadSession(instrument, pid, symbolizer, options)
-    return Tracer(pid, symbolizer, options, session)
+    inside = PreloadSession(instrument, pid, symbolizer, options)
+    return Tracer(pid, symbolizer, options, inside)

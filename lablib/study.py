@@ -31,6 +31,7 @@ from lablib.records import (
     VmstatSample,
 )
 from lablib.scanning import sample_and_scan
+from lablib.sources import PRELOAD, choose_source, open_tracer
 from lablib.symbols import ProcessSymbols
 from lablib.system import sample_vmstat
 from lablib.tracing.client import Tracer, run_memleak
@@ -67,15 +68,20 @@ def choose_runtime(wanted: str | None = None) -> Runtime:
     """Return where to run: Docker if it can be had, else locally, saying why.
 
     `wanted` is "docker", "local" or None for the best; raises `DockerError` only for "docker".
+    Without eBPF locally is best: what runs in a container can't count by itself.
     """
     if wanted == "local":
         return Runtime(None, "asked for")
     try:
-        return Runtime(find_engine())
+        engine = find_engine()
     except DockerError as error:
         if wanted == "docker":
             raise
         return Runtime(None, str(error))
+    source = choose_source()
+    if wanted is None and source.name == PRELOAD:
+        return Runtime(None, f"there is no eBPF to look into a container: {source.reason}")
+    return Runtime(engine)
 
 
 @contextmanager
@@ -101,7 +107,8 @@ def start_built(
 ) -> Iterator[RunningApp]:
     """Start an app that is built already, as `start_app` does; its image gets the `tag`."""
     if runtime.engine is None:
-        with LocalApp(app, rate) as local:
+        instrument = choose_source().make_instrument()
+        with LocalApp(app, rate, instrument=instrument) as local:
             yield local
         return
     image = build_image(runtime.engine, app, f"{app.name}:{tag}")
@@ -185,7 +192,7 @@ def observe(
     """
     with (
         closing(ProcessSymbols(app.pid, debug_dirs)) as symbols,
-        Tracer(app.pid, symbols) as tracer,
+        open_tracer(app.pid, symbols, instrument=app.instrument) as tracer,
     ):
         tracer.snapshot()  # the first one costs memory; vmstat shall not see that as the app's
         with _VmstatThread(app.pid) as vmstat:

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from fcntl import F_SETPIPE_SZ, fcntl
 from typing import BinaryIO
@@ -19,7 +19,9 @@ from typing import BinaryIO
 from lablib.comparison.builds import TERMS, Build
 from lablib.comparison.verdict import Run, RunPair, judge_runs
 from lablib.errors import AppError
+from lablib.preload.interposer import Interposer
 from lablib.records import Comparison
+from lablib.sources import Source, choose_source, open_tracer
 from lablib.startup import HeldProgram
 from lablib.symbols import ProcessSymbols
 from lablib.tracing.client import Tracer
@@ -47,16 +49,17 @@ def compare_builds(
     after: Build,
     terms: int = DEFAULT_TERMS,
     time_limit_s: float = TIME_LIMIT_S,
+    source: Source | None = None,
 ) -> Comparison:
     """Return whether `after` no longer leaks what `before` does; each runs twice.
 
-    Raises `AppError` where `before` itself doesn't do its work, and what `HeldProgram` and `Tracer`
-    raise.
+    The `source` is by default what `choose_source` gives. Raises `AppError` where `before` itself
+    doesn't do its work, and what `HeldProgram` and `Tracer` raise.
     """
     if before.name == after.name:
         before, after = (Build(build.words[0], build.words) for build in (before, after))
     stopping = threading.Event()
-    limits = _Limits(time_limit_s, stopping)
+    limits = _Limits(time_limit_s, stopping, source or choose_source())
     with ThreadPoolExecutor(2, "comparison") as pool:
         waiting = [pool.submit(_run_twice, build, terms, limits) for build in (before, after)]
         try:
@@ -71,6 +74,7 @@ def compare_builds(
 class _Limits:
     seconds: float
     stopping: threading.Event
+    source: Source
 
 
 def _run_twice(build: Build, terms: int, limits: _Limits) -> RunPair:
@@ -94,15 +98,16 @@ def _run(build: Build, terms: int, limits: _Limits) -> Run:
     command = build.make_command(terms)
     began_s = time.monotonic()
     with (
+        _equip(limits.source) as instrument,
         tempfile.TemporaryFile() as errors,
         _open_pipe() as (reading, writing),
         open(os.devnull, "rb") as nothing,
-        _hold(command, nothing, writing, errors) as program,
+        _hold(command, instrument, nothing, writing, errors) as program,
     ):
         writing.close()
         with (
             closing(ProcessSymbols(program.pid)) as symbols,
-            Tracer(program.pid, symbols) as tracer,
+            open_tracer(program.pid, symbols, instrument=instrument) as tracer,
         ):
             program.release()
             deadline_s = time.monotonic() + limits.seconds
@@ -116,10 +121,21 @@ def _run(build: Build, terms: int, limits: _Limits) -> Run:
         )
 
 
-def _hold(command: tuple[str, ...], *streams: BinaryIO) -> HeldProgram:
+@contextmanager
+def _equip(source: Source) -> Iterator[Interposer | None]:
+    """Yield what a program is started with so that it counts by itself, if it is to."""
+    instrument = source.make_instrument()
+    with instrument or nullcontext():
+        yield instrument
+
+
+def _hold(
+    command: tuple[str, ...], instrument: Interposer | None, *streams: BinaryIO
+) -> HeldProgram:
     """Start a command within its limits: standard input, output and error are `streams`."""
     stdin, stdout, stderr = (stream.fileno() for stream in streams)
-    program = HeldProgram(command, (stdin, stdout, stderr), _ENVIRONMENT)
+    environment = instrument.environment(_ENVIRONMENT) if instrument else _ENVIRONMENT
+    program = HeldProgram(command, (stdin, stdout, stderr), environment)
     resource.prlimit(program.pid, resource.RLIMIT_DATA, (MEMORY_CAP_BYTES, MEMORY_CAP_BYTES))
     resource.prlimit(program.pid, resource.RLIMIT_CORE, (0, 0))
     return program

@@ -9,8 +9,8 @@ from lablib.errors import GradingError
 from lablib.grading.building import LEVELS
 from lablib.grading.checks.failing import NotChecked
 from lablib.grading.evidence import Evidence
-from lablib.grading.labs import ANSWERS, Lab, Question, read_letter
-from lablib.grading.measuring import NOT_TRACED
+from lablib.grading.labs import ANSWERS, Lab, Question, Rate, read_letter
+from lablib.grading.measuring import NOT_TRACED, Measurement
 from lablib.records import Finding
 from lablib.wording import make_printable
 
@@ -101,7 +101,7 @@ def _find_problem_of_text(question: Question, answer: str) -> str:
 
 def _find_problem_of_number(question: Question, answer: Any, evidence: Evidence) -> str:
     expected = question.expected
-    right = _measure_quantity(evidence, expected) if isinstance(expected, str) else expected
+    right = _measure(evidence, expected) if isinstance(expected, (str, Rate)) else expected
     says_never = isinstance(answer, str) and answer.strip().lower() == NEVER
     if says_never or right == NEVER:
         if says_never and right == NEVER:
@@ -118,26 +118,38 @@ def _find_problem_of_number(question: Question, answer: Any, evidence: Evidence)
     return question.feedback.get("wrong", "That number is not what is measured.")
 
 
-def _measure_quantity(evidence: Evidence, quantity: str) -> float | str:
-    """Return a quantity by its name, or `NEVER`; raises `NotChecked` where nobody could look.
+def _measure(evidence: Evidence, wanted: str | Rate) -> float | str:
+    """Return a rate, a quantity, or `NEVER`; raises `NotChecked` where nobody could look.
 
-    Of the submission at the end of 4N terms, which is as it was handed out in the labs that ask:
-    `live_bytes` is what malloc has given out by the tracer's account, `rss_anon_bytes` the
-    kernel's. Of the program as it was handed out, run as its users run it: `oom_seconds` until it
-    is killed for want of memory, and `peak_rss_bytes`, its largest resident set if it is not.
+    A quantity is of the submission at the end of 4N terms, which is as it was handed out in the
+    labs that ask: `live_bytes` is what malloc has given out by the tracer's account, the others are
+    the kernel's. Of the program as it was handed out are the rates and, run as its users run it,
+    `oom_seconds` until it is killed for want of memory, and `peak_rss_bytes`, its largest resident
+    set if it is not.
     """
-    if quantity in ("oom_seconds", "peak_rss_bytes"):
-        return _measure_exhaustion(evidence, quantity)
-    measurement = evidence.measure(LEVELS[-1], 4 * evidence.lab.terms)
-    if quantity == "live_bytes":
-        trace = measurement.trace
-        if trace is None or not trace.is_complete:
-            raise NotChecked("it could not be measured here.")
-        return sum(usage.live_bytes for usage in trace.snapshots[-1].stacks)
-    measured: float | None = getattr(measurement.at_exit, quantity, None)
-    if measured is None:
+    if isinstance(wanted, Rate):
+        before, after = (
+            _read_quantity(evidence.measure_handed_out(terms), wanted.quantity)
+            for terms in wanted.terms
+        )
+        return (after - before) / (wanted.terms[1] - wanted.terms[0])
+    if wanted in ("oom_seconds", "peak_rss_bytes"):
+        return _measure_exhaustion(evidence, wanted)
+    return _read_quantity(evidence.measure(LEVELS[-1], 4 * evidence.lab.terms), wanted)
+
+
+def _read_quantity(measurement: Measurement, quantity: str) -> float:
+    """Return what there was of it as the program was about to end; raises `NotChecked`."""
+    trace = measurement.trace
+    if quantity != "live_bytes":
+        value: float | None = getattr(measurement.at_exit, quantity, None)
+    elif trace is None or not trace.is_complete:
+        value = None
+    else:
+        value = sum(usage.live_bytes for usage in trace.snapshots[-1].stacks)
+    if value is None:
         raise NotChecked("it could not be measured here.")
-    return measured
+    return value
 
 
 def _measure_exhaustion(evidence: Evidence, quantity: str) -> float | str:

@@ -19,11 +19,11 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lablib.errors import GradingError
 from lablib.grading.gradebook import make_cell
-from lablib.records import ClassResult, Finding, GradeReport
+from lablib.grading.page import PROGRESS, read_report
+from lablib.records import ClassResult
 
 SECONDS = 120.0
 """How long judging one submission may take; what takes longer could not be judged."""
@@ -126,12 +126,12 @@ def _judge_apart(
     seconds = time.monotonic() - started_s
     problem = f"it could not be judged within {SECONDS:.0f} s"
     if seconds < SECONDS:
-        lines = errors.strip().splitlines()
+        lines = [line for line in errors.splitlines() if not line.startswith(PROGRESS)]
         problem = lines[-1].removeprefix("lab: ") if lines else "its judge ended without a report"
     report = None
     if judge.returncode in (0, 1):
         with contextlib.suppress(ValueError, KeyError, TypeError):
-            report = _parse_report(json.loads(output), handed.student)
+            report = read_report(json.loads(output))
     return ClassResult(handed.student, lab, report, "" if report else problem, seconds)
 
 
@@ -175,8 +175,3 @@ def _await_end(
     except subprocess.TimeoutExpired:
         os.killpg(judge.pid, signal.SIGKILL)
         return judge.communicate()
-
-
-def _parse_report(document: dict[str, Any], student: str) -> GradeReport:
-    findings = tuple(Finding(**finding) for finding in document["findings"])
-    return GradeReport(document["lab"], student, findings, document["hint"])

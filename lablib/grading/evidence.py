@@ -46,6 +46,7 @@ class Evidence(AbstractContextManager["Evidence"]):
         self._outputs: dict[int, str] = {}
         self._exhaustion: Exhaustion | None = None
         self._measurements: dict[tuple[str, int], Measurement] = {}
+        self._handed_out_measurements: dict[int, Measurement] = {}
 
     def __exit__(self, *_: object) -> None:
         """Remove the folders, and the memory cgroup of the runs."""
@@ -64,6 +65,15 @@ class Evidence(AbstractContextManager["Evidence"]):
                 self._submitted, command, terms, self.limits, self._group, self.untraced
             )
         return self._measurements[key]
+
+    def measure_handed_out(self, terms: int) -> Measurement:
+        """Return what was seen of the program as it was handed out, over so many terms."""
+        if terms not in self._handed_out_measurements:
+            command = self._command(self._build(self._handed_out, LEVELS[-1]), terms)
+            self._handed_out_measurements[terms] = measure(
+                self._handed_out, command, terms, self.limits, untraced=self.untraced
+            )
+        return self._handed_out_measurements[terms]
 
     def watch_from_afar(self, level: str, terms: int) -> tuple[Run, list[Glance]]:
         """Return a run over so many terms that nobody traced, and what it had meanwhile."""

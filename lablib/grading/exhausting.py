@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lablib.errors import GradingError
 from lablib.grading.limits import Limits
-from lablib.grading.measuring import read_peak_rss
+from lablib.grading.measuring import read_peak
 from lablib.grading.sandbox import Sandboxed
 from lablib.tracing.groups import CappedGroup
 
@@ -52,7 +52,7 @@ def exhaust(
         limited.take(program.pid)  # a refusal is an error here: without the limit it proves nothing
         kills = limited.read().oom_kills
         program.hold()
-        peak_rss_bytes = read_peak_rss(program.pid) if program.run_to_exit() else None
+        peak_rss_bytes = read_peak(program.pid, "VmHWM") if program.run_to_exit() else None
         program.release()
         run = program.finish()
         is_killed = limited.read().oom_kills > kills

@@ -30,13 +30,25 @@ class Check:
 
 
 @dataclass(frozen=True)
+class Rate:
+    """How much more of a quantity the program as handed out has with each term.
+
+    It is measured at the end of a run over `terms[0]` terms, and of another over `terms[1]`.
+    """
+
+    quantity: str
+    terms: tuple[int, int]
+
+
+@dataclass(frozen=True)
 class Question:
     """A question that the learner answers in answers.json.
 
     With `choices` the answer is the letter of one of them; else a number, which may be off by the
-    share `tolerance`. `expected` is the letter, the number, or the name of a measured quantity;
-    None in a hand-out, which does not say. `feedback` is for each wrong choice, or under "wrong"
-    for another answer.
+    share `tolerance`. `expected` is the letter, the number, the name of a quantity that is measured
+    of the submission, or a rate (in lab.json {"rate": its quantity, "terms": [from, to]}); None in
+    a hand-out, which does not say. `feedback` is for each wrong choice, or under "wrong" for
+    another answer.
 
     With `is_name` the answer is a name of the program's, and `expected` those that are right. With
     `least_words` it is a text of so many words, which has one of these names in it, where there
@@ -46,7 +58,7 @@ class Question:
     name: str
     text: str
     points: float
-    expected: str | float | tuple[str, ...] | None
+    expected: str | float | tuple[str, ...] | Rate | None
     choices: Mapping[str, str]
     feedback: Mapping[str, str]
     tolerance: float = 0.0
@@ -209,15 +221,22 @@ def _make_check(data: dict[str, Any]) -> Check:
 
 
 def _make_question(data: Mapping[str, Any]) -> Question:
-    expected = data.get("expected")
     return Question(
         name=data["name"],
         text=data["text"],
         points=data["points"],
-        expected=tuple(expected) if isinstance(expected, list) else expected,
+        expected=_make_expected(data.get("expected")),
         choices=data.get("choices", {}),
         feedback=data.get("feedback", {}),
         tolerance=data.get("tolerance", 0.0),
         is_name=data.get("is_name", False),
         least_words=data.get("least_words", 0),
     )
+
+
+def _make_expected(data: Any) -> str | float | tuple[str, ...] | Rate | None:
+    if isinstance(data, dict):
+        first, last = data["terms"]
+        return Rate(data["rate"], (first, last))
+    expected: str | float | tuple[str, ...] | None = tuple(data) if isinstance(data, list) else data
+    return expected

@@ -16,14 +16,13 @@ from itertools import islice
 from pathlib import Path
 
 from lablib.errors import GradingError
-from lablib.grading.limits import Limits
+from lablib.grading.limits import FILE_PLACES, Limits
 from lablib.grading.sandbox import Run, Sandboxed
 from lablib.tracing.groups import CappedGroup
 
 _SYSTEM_V = Path(__file__).with_name("system_v.py")
 _END_S = 10.0
 _MOST_FILES = 1000
-_PLACES = ("/dev/shm", "/tmp")
 
 # The kernel's table -> what one of its lines is, and the columns of its id and of its bytes.
 _SYSTEM_V_WORDS = {
@@ -72,7 +71,7 @@ def run_and_look_back(
 
     with (
         Sandboxed(folder, command, limits, group, look=look) as program,
-        Remains(program.pid, folder) as remains,
+        Remains(program.pid) as remains,
     ):
         program.release()
         run = program.finish()
@@ -82,17 +81,16 @@ def run_and_look_back(
 class Remains(AbstractContextManager["Remains"]):
     """The places of a sandbox where things survive, kept for a look when all in it have ended."""
 
-    def __init__(self, pid: int, folder: Path) -> None:
-        """Keep the places of the sandbox that process `pid` waits in; `folder` is its own folder.
+    def __init__(self, pid: int) -> None:
+        """Keep the places of the sandbox that process `pid` waits in: no other can be written to.
 
         Raises `GradingError` where they may not be seen.
         """
-        self._folder = folder
-        self._before = _list_files(folder)
         self._open: list[int] = []
         try:
             self._places = [
-                (place, self._keep(f"/proc/{pid}/root{place}", os.O_DIRECTORY)) for place in _PLACES
+                (place, self._keep(f"/proc/{pid}/root{place}", os.O_DIRECTORY))
+                for place in FILE_PLACES
             ]
             self._ipc = self._keep(f"/proc/{pid}/ns/ipc")
             self._first = os.pidfd_open(_find_first(pid))
@@ -107,14 +105,14 @@ class Remains(AbstractContextManager["Remains"]):
             os.close(self._open.pop())
 
     def kill_all(self) -> None:
-        """Kill all processes of the sandbox together, as kill -9 does; they may have ended."""
+        """Kill all processes of the sandbox together, as kill -9 does, and wait for their end."""
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._first, signal.SIGKILL)
+        self._wait_for_end()
 
     def list_leftovers(self) -> list[Leftover]:
         """Return what is left once the sandbox has ended; raises `GradingError` if it has not."""
-        # Its first process is gone when all others are.
-        if not select.select([self._first], [], [], _END_S)[0]:
+        if not self._wait_for_end():
             raise GradingError("the sandbox did not come to its end")
         files = [
             Leftover(f"{place}/{entry.relative_to(root)}", size)
@@ -122,13 +120,11 @@ class Remains(AbstractContextManager["Remains"]):
             for root in [Path(f"/proc/self/fd/{descriptor}")]
             for entry, size in _list_files(root).items()
         ]
-        own = _list_files(self._folder)
-        files += [
-            Leftover(f"{path.relative_to(self._folder)} in its folder", size)
-            for path, size in own.items()
-            if path not in self._before
-        ]
         return sorted(files + self._list_system_v(), key=lambda left: -left.size_bytes)
+
+    def _wait_for_end(self) -> bool:
+        """Return whether all have ended: its first process is gone when all others are."""
+        return bool(select.select([self._first], [], [], _END_S)[0])
 
     def _list_system_v(self) -> list[Leftover]:
         command = [sys.executable, "-I", "-S", str(_SYSTEM_V), str(self._ipc)]

@@ -27,8 +27,9 @@ class Measurement:
     """What was seen of one run.
 
     `trace` is None where the tracer could not be had, for the reason in `untraced`. `at_exit` and
-    `mappings`, the number of its VMAs, are as the program stood when it was about to end; None
-    where it was ended by somebody else. One that `has_executed` became another program on its way.
+    `mappings`, the number of its VMAs, are as the program stood when it was about to end, and
+    `peak_vm_size_bytes` is the most address space that it had till then (VmPeak); None where it was
+    ended by somebody else. One that `has_executed` became another program on its way.
     """
 
     terms: int
@@ -38,6 +39,7 @@ class Measurement:
     at_exit: ProcessResources | None
     mappings: int | None
     has_executed: bool
+    peak_vm_size_bytes: int | None
 
 
 @dataclass(frozen=True)
@@ -80,9 +82,10 @@ def measure(
                 tracers.append(stack.enter_context(Tracer(program.pid, symbols)))
             except NOT_TRACED as error:
                 untraced = str(error)
-        at_exit, mappings = None, None
+        at_exit, mappings, peak = None, None, None
         if program.run_to_exit():
             at_exit, mappings = read_resources(program.pid), _count_mappings(program.pid)
+            peak = read_peak(program.pid, "VmPeak")
         program.release()
         run = program.finish()
         trace = None
@@ -90,7 +93,7 @@ def measure(
             tracers[0].stop()
             trace = tracers[0].trace
     has_executed = program.has_executed or (trace is not None and trace.snapshots[-1].has_executed)
-    return Measurement(terms, run, trace, untraced, at_exit, mappings, has_executed)
+    return Measurement(terms, run, trace, untraced, at_exit, mappings, has_executed, peak)
 
 
 def watch_from_afar(
@@ -104,24 +107,25 @@ def watch_from_afar(
     glances: list[Glance] = []
 
     def look() -> None:
-        with contextlib.suppress(OSError, StopIteration, ValueError):
-            peak_rss_bytes, resources = read_peak_rss(program.pid), read_resources(program.pid)
-            if resources is not None:
-                glances.append(Glance(peak_rss_bytes, resources))
+        peak, resources = read_peak(program.pid, "VmHWM"), read_resources(program.pid)
+        if peak is not None and resources is not None:
+            glances.append(Glance(peak, resources))
 
     with Sandboxed(folder, command, limits, group, look=look) as program:
         program.release()
         return program.finish(), glances
 
 
-def read_peak_rss(pid: int) -> int:
-    """Return the largest resident set that a process has had, from VmHWM of /proc/PID/status.
+def read_peak(pid: int, name: str) -> int | None:
+    """Return a peak of a process in bytes, by its name in /proc/PID/status: VmHWM or VmPeak.
 
-    Raises `OSError` where there is no such process, and `StopIteration` where it has no memory.
+    None once the process has ended.
     """
-    text = Path(f"/proc/{pid}/status").read_text()
-    line = next(line for line in text.splitlines() if line.startswith("VmHWM:"))
-    return int(line.split()[1]) * 1024
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines():
+            if line.startswith(f"{name}:"):
+                return int(line.split()[1]) * 1024
+    return None
 
 
 def start_tracer() -> str:

@@ -11,6 +11,9 @@ from rich.text import Text
 from lablib.grading.labs import Lab
 from lablib.records import Finding, GradeReport
 
+PROGRESS = "checking: "
+"""What a line of the command's standard error begins with that says how far it is."""
+
 _MARKS = {
     "passed": ("✓", "green"),
     "failed": ("✗", "bold red"),
@@ -28,6 +31,15 @@ def describe_report(report: GradeReport) -> dict[str, Any]:
         "unchecked": report.unchecked,
         "has_passed": report.has_passed,
     }
+
+
+def read_report(document: dict[str, Any]) -> GradeReport:
+    """Return the report that a document of `./lab check --json` holds."""
+    names = [field.name for field in dataclasses.fields(Finding)]
+    findings = (Finding(**{name: each[name] for name in names}) for each in document["findings"])
+    return GradeReport(
+        document["lab"], document["student"], tuple(findings), document.get("hint", "")
+    )
 
 
 def render_report(lab: Lab, report: GradeReport) -> RenderableType:

@@ -23,6 +23,11 @@ from lablib.tracing.memory import MemoryTracer
 CHECKOUT = Path(__file__).resolve().parents[2]
 RECORDINGS_DIR = CHECKOUT / "notebooks" / "recordings"
 
+COUNTED_FROM_INSIDE = (
+    "LIVE, counted from inside the program (preload): eBPF can't be had here, or wasn't asked for."
+)
+"""What is said where a heap is traced without eBPF."""
+
 Result = TypeVar("Result")
 
 

@@ -10,9 +10,15 @@ from pathlib import Path
 from lablib.errors import LabError
 from lablib.records import HeapSnapshot, HeapTrace
 from lablib.scanning import sample_and_scan
+from lablib.sources import open_tracer
 from lablib.study import RunningApp
 from lablib.symbols import ProcessSymbols
-from lablib.teaching.experiments import RECORDINGS_DIR, keep_recording, try_or_replay
+from lablib.teaching.experiments import (
+    COUNTED_FROM_INSIDE,
+    RECORDINGS_DIR,
+    keep_recording,
+    try_or_replay,
+)
 from lablib.tracing.client import Tracer
 from lablib.tracing.control import start_service
 
@@ -22,7 +28,8 @@ class HeapWatch(AbstractContextManager["HeapWatch"]):
 
     What still points at its blocks is looked at on the way (see `sample_and_scan`).
 
-    Where the tracer can't be had it is the recording `name`, as in `run_or_replay`. The app is
+    Without eBPF a local app counts by itself. Where neither can be had it is the recording `name`,
+    as in `run_or_replay`. The app is
     released in any case, and runs on when the watch is over.
     """
 
@@ -43,7 +50,7 @@ class HeapWatch(AbstractContextManager["HeapWatch"]):
         self._snapshots: list[HeapSnapshot] = []
         self._error: LabError | None = None
         self._is_over = False
-        attached, self.is_live = try_or_replay(name, lambda: self._attach(app.pid), folder)
+        attached, self.is_live = try_or_replay(name, lambda: self._attach(app), folder)
         app.release()
         self._recorded: HeapTrace | None = None
         if isinstance(attached, HeapTrace):
@@ -95,11 +102,14 @@ class HeapWatch(AbstractContextManager["HeapWatch"]):
             self._thread.join()
         self._running.close()
 
-    def _attach(self, pid: int) -> Tracer | HeapTrace:
-        start_service()
+    def _attach(self, app: RunningApp) -> Tracer | HeapTrace:
+        if app.instrument is None:
+            start_service()
+        else:
+            print(COUNTED_FROM_INSIDE)
         with ExitStack() as opened:
-            symbols = opened.enter_context(closing(ProcessSymbols(pid)))
-            tracer = opened.enter_context(Tracer(pid, symbols))
+            symbols = opened.enter_context(closing(ProcessSymbols(app.pid)))
+            tracer = opened.enter_context(open_tracer(app.pid, symbols, instrument=app.instrument))
             # The first one costs memory: vmstat, beside it, shall not see that as the app's.
             self._snapshots.append(tracer.snapshot())
             self._running = opened.pop_all()

@@ -6,7 +6,6 @@ process of its own judges, in the sandbox.
 
 from __future__ import annotations
 
-import dataclasses
 import html
 import json
 import os
@@ -16,20 +15,18 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from IPython.display import display
 
 from lablib.apps import APPS_DIR
 from lablib.errors import GradingError
 from lablib.grading.labs import Lab
+from lablib.grading.page import PROGRESS, read_report
 from lablib.records import Finding, GradeReport
 from lablib.wording import make_printable
 
 CHECKOUT = APPS_DIR.parent
-PROGRESS = "checking: "
-"""What a line of the command's standard error begins with that says how far it is."""
-
 QUESTION = "question "
 """What the name of a finding about an answer begins with."""
 
@@ -95,15 +92,6 @@ def _find_complaint(errors: str) -> str:
     lines = [line for line in errors.splitlines() if not line.startswith(PROGRESS)]
     said = lines[-1].removeprefix("lab: ") if lines else "it gave no reason"
     return f"it could not be judged: {said}"
-
-
-def read_report(document: dict[str, Any]) -> GradeReport:
-    """Return the report that a document of `./lab check --json` holds."""
-    names = [field.name for field in dataclasses.fields(Finding)]
-    findings = (Finding(**{name: each[name] for name in names}) for each in document["findings"])
-    return GradeReport(
-        document["lab"], document["student"], tuple(findings), document.get("hint", "")
-    )
 
 
 class Progress:

@@ -17,11 +17,12 @@ from lablib.analysis import judge_trace
 from lablib.apps import LocalApp, build_app, read_truth
 from lablib.records import HeapTrace, ProcessVerdict, StackVerdict, TraceOptions
 from lablib.scanning import sample_and_scan
+from lablib.sources import PRELOAD, Source, choose_source, open_tracer
 from lablib.symbols import ProcessSymbols
 from lablib.teaching.classifier import KINDS, Classifier
+from lablib.teaching.experiments import COUNTED_FROM_INSIDE
 from lablib.teaching.tables import show_table
 from lablib.tracing.client import Tracer
-from lablib.tracing.control import start_service
 
 
 @dataclass(frozen=True)
@@ -72,9 +73,13 @@ def observe_eight(seconds: float, interval_s: float = 0.25) -> dict[str, HeapTra
     Each is traced from its first term on, and scanned for lost blocks on the way. All of them have
     ended when it returns. Raises `LabError`.
     """
-    start_service()
+    source = choose_source()
+    if source.name == PRELOAD:
+        print(COUNTED_FROM_INSIDE)
     with ExitStack() as running:
-        started = {name: _start(running, name, program.rate) for name, program in _EIGHT.items()}
+        started = {
+            name: _start(running, name, program.rate, source) for name, program in _EIGHT.items()
+        }
         with ThreadPoolExecutor(len(started)) as pool:
             traces = pool.map(lambda each: each.watch(seconds, interval_s), started.values())
             return dict(zip(started, traces, strict=True))
@@ -95,12 +100,13 @@ class _Started:
         return self.tracer.trace
 
 
-def _start(running: ExitStack, name: str, rate: float) -> _Started:
+def _start(running: ExitStack, name: str, rate: float, source: Source) -> _Started:
     """Start and trace an app; `running` ends both."""
-    app = running.enter_context(LocalApp(build_app(name), rate))
+    instrument = source.make_instrument()
+    app = running.enter_context(LocalApp(build_app(name), rate, instrument=instrument))
     symbols = running.enter_context(closing(ProcessSymbols(app.pid)))
     options = TraceOptions(opens_window=False)
-    tracer = running.enter_context(Tracer(app.pid, symbols, options))
+    tracer = running.enter_context(open_tracer(app.pid, symbols, options, instrument))
     symbols.preload()  # while nothing is measured yet
     tracer.snapshot()
     return _Started(app, tracer)

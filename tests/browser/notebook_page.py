@@ -20,6 +20,7 @@ SIZES = {"desktop": (1600, 1000), "projector": (1280, 720)}
 # Generous bounds, for a machine that is busy with something else.
 STEP_TIMEOUT_MS = 60_000
 RUN_TIMEOUT_MS = 240_000
+POLL_MS = 200  # not at every frame, as is usual: without a graphics card each one costs
 MAX_TABS = 400
 expect.set_options(timeout=STEP_TIMEOUT_MS)
 
@@ -139,7 +140,7 @@ def _run_by_menu(page: Page, item: str) -> list[dict[str, Any]]:
     """Run cells, wait for their end, save, and return all cells of code; none may have failed."""
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name=item, exact=True).click()
-    page.wait_for_function(_RUN_IS_OVER, timeout=RUN_TIMEOUT_MS)
+    page.wait_for_function(_RUN_IS_OVER, timeout=RUN_TIMEOUT_MS, polling=POLL_MS)
     save(page)
     cells = [cell for cell in read_saved(page)["cells"] if cell["cell_type"] == "code"]
     outputs = [output for cell in cells for output in cell["outputs"]]

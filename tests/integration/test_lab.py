@@ -117,3 +117,35 @@ def test_the_workbook_opens_with_its_token_only_and_ends_on_sigterm():
         workbook.stdout.close()
     time.sleep(0.5)
     assert not [child for child in children if child.is_running()]
+
+
+WITHOUT_NETWORK = """
+import fcntl, re, signal, socket, struct, subprocess, sys, urllib.parse, urllib.request
+from bs4 import BeautifulSoup
+
+with socket.socket() as any_socket:  # only the loopback, as SIOCSIFFLAGS sets it: IFF_UP
+    fcntl.ioctl(any_socket, 0x8914, struct.pack("16sh14x", b"lo", 1))
+command = [sys.executable, "-m", "lablib"]
+subprocess.run([*command, "trace", "--", "/bin/true"], check=True)
+workbook = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+try:
+    found = filter(None, (re.search("http://\\S+", line) for line in workbook.stdout))
+    address = next(found)[0]
+    page = BeautifulSoup(urllib.request.urlopen(address, timeout=60), "html.parser")
+    tags = page.find_all(["script", "link", "img"])
+    parts = {tag.get("src") or tag.get("href") for tag in tags} - {None}
+    for part in parts:
+        urllib.request.urlopen(urllib.parse.urljoin(address, part), timeout=60).read()
+    print(len(parts), "parts of the page were read")
+finally:
+    workbook.send_signal(signal.SIGTERM)
+    workbook.wait(30)
+"""
+
+
+@needs_root
+@pytest.mark.usefixtures("tracer_service")
+def test_when_it_is_set_up_it_needs_no_network():
+    ran = run("unshare", "--net", sys.executable, "-c", WITHOUT_NETWORK, cwd=ROOT)
+    assert ran.returncode == 0, ran.stderr
+    assert int(re.search(r"^(\d+) parts of the page were read$", ran.stdout, re.MULTILINE)[1]) >= 3

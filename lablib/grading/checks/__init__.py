@@ -5,6 +5,8 @@
     flat_heap           live bytes are the same after 2N and 4N terms, and never pile up between
     hit_rate            what it remembers still serves: few of its terms have to fetch
     flat_kernel         so is what the kernel counts (`what`), as the program is about to end
+    left_alone          it takes as much address space as the program as handed out: nothing is
+                        "mended" that was no leak
     flat_unwatched      and so is its resident set, or `what`, in the middle of a run that no tracer
                         looks at
     nothing_left        shared memory and files are gone when it has ended, killed or not, and it
@@ -23,7 +25,7 @@ from collections.abc import Callable
 
 from lablib.grading.checks.failing import Failed, NotChecked, shorten
 from lablib.grading.checks.heap import check_flat_heap
-from lablib.grading.checks.kernel import check_flat_kernel, check_flat_unwatched
+from lablib.grading.checks.kernel import check_flat_kernel, check_flat_unwatched, check_left_alone
 from lablib.grading.checks.leftovers import check_nothing_left
 from lablib.grading.checks.output import (
     check_builds,
@@ -46,6 +48,7 @@ CHECKS: dict[str, Callable[[Evidence, Check], str]] = {
     "hit_rate": check_hit_rate,
     "flat_kernel": check_flat_kernel,
     "flat_unwatched": check_flat_unwatched,
+    "left_alone": check_left_alone,
     "nothing_left": check_nothing_left,
     "no_memory_errors": check_no_memory_errors,
     "unchanged": check_unchanged,

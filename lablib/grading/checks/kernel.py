@@ -42,6 +42,21 @@ def check_flat_kernel(evidence: Evidence, check: Check) -> str:
     return f"The kernel counts as many {words} after {4 * terms:,} terms as after {2 * terms:,}."
 
 
+def check_left_alone(evidence: Evidence, check: Check) -> str:
+    """It takes as much address space for its work as the program as handed out does."""
+    terms = 4 * evidence.lab.terms
+    takes = measure(evidence, LEVELS[-1], terms).peak_vm_size_bytes
+    took = evidence.measure_handed_out(terms).peak_vm_size_bytes
+    if takes is None or took is None:
+        raise NotChecked("the program's end could not be looked at.")
+    if takes < check.parameters["least_share"] * took:
+        raise Failed(
+            f"Over {terms:,} terms it takes {takes:,} bytes of address space, and took {took:,} as "
+            "it was handed out: what was taken away was no leak."
+        )
+    return f"What is no leak is left alone: it takes {takes:,} bytes of address space."
+
+
 def check_flat_unwatched(evidence: Evidence, check: Check) -> str:
     """It does the same when nobody looks.
 

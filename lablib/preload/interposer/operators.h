@@ -29,8 +29,10 @@ static inline int is_the_allocators(const void *function)
 			return malloc(size); /* there is no C++ here */                            \
 		if (!is_the_allocators((void *)next))                                              \
 			return next(size, second, third);                                          \
+		me.last_allocated = 0;                                                             \
 		block = next(size, second, third);                                                 \
-		note_allocation(block, size, FRAME);                                               \
+		if (me.last_allocated != ~(u64)block) /* else it has called malloc */              \
+			note_allocation(block, size, FRAME);                                       \
 		return block;                                                                      \
 	}
 
@@ -43,11 +45,14 @@ static inline int is_the_allocators(const void *function)
 			free(block);                                                               \
 			return;                                                                    \
 		}                                                                                  \
-		if (block && is_the_allocators((void *)next)) {                                    \
-			note_free(block);                                                          \
-			me.deleted = ~(u64)block;                                                  \
+		if (!block || !is_the_allocators((void *)next)) {                                  \
+			next(block, second, third);                                                \
+			return;                                                                    \
 		}                                                                                  \
+		note_free(block);                                                                  \
+		me.deleted = ~(u64)block; /* should it call free */                                \
 		next(block, second, third);                                                        \
+		me.deleted = 0;                                                                    \
 	}
 
 #define FORMS(form, scalar, array)                                                                 \
