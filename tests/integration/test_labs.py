@@ -30,7 +30,7 @@ from lablib.grading.labs import ANSWERS, LABS_DIR, list_labs, list_sources, load
 MIN_WRONG, MIN_WRONG_OF_A_FAMILY = 5, 2
 FEW_WRONG, FEW_VARIANTS = 3, 2
 MANY = 100
-EVERY_FAMILY = 3  # of a lab with many programs only each third is tried without --labs
+EVERY_FAMILY = 6  # of a lab with many programs only each sixth is tried without --labs
 STUDENTS = ["ada", "barbara", "dennis", "edsger", "fran", "grace", "hal", "joan", "ken", "niklaus"]
 HANDED_OUT = {
     "fib_leak": "Still {8 * NUMBERS} bytes a term from fibonacci (",
