@@ -10,13 +10,14 @@ from lablib.analysis import judge_trace
 from lablib.apps import LocalApp
 from lablib.records import AppFiles, HeapTrace, ProcessVerdict
 from lablib.scanning import scan
+from lablib.sources import EBPF, Source, open_tracer
 from lablib.symbols import ProcessSymbols
-from lablib.tracing.client import Tracer
 
 MOMENTS_S = (3, 10, 30)
 """After so many seconds a verdict is given."""
 
 INTERVAL_S = 0.5
+_EBPF = Source(EBPF)
 _WORDS = {
     "leaking": "leak",
     "growing": "growing",
@@ -40,16 +41,22 @@ class Judgement:
     is_placed: bool
 
 
-def run_app(app: AppFiles, seconds: float, moments_s: Sequence[float] = MOMENTS_S) -> HeapTrace:
+def run_app(
+    app: AppFiles,
+    seconds: float,
+    moments_s: Sequence[float] = MOMENTS_S,
+    source: Source = _EBPF,
+) -> HeapTrace:
     """Return a trace of a program's first seconds, scanned as all the shorter ones would have been.
 
     Raises `LabError`.
     """
     due_s = sorted(_scan_times(seconds) | {moment for moment in moments_s if moment < seconds})
+    instrument = source.make_instrument()
     with (
-        LocalApp(app, float(app.truth["rate"])) as running,
+        LocalApp(app, float(app.truth["rate"]), instrument=instrument) as running,
         closing(ProcessSymbols(running.pid)) as symbols,
-        Tracer(running.pid, symbols) as tracer,
+        open_tracer(running.pid, symbols, instrument=instrument) as tracer,
     ):
         running.release()
         for snapshot in tracer.sample(seconds + INTERVAL_S, INTERVAL_S):

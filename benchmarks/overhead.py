@@ -27,6 +27,8 @@ from typing import Any
 import psutil
 from rich.console import Console
 
+from benchmarks.inside import HEAPTRACK, INSIDE, PRELOAD, Inside, measure_inside
+from benchmarks.inside import THREADS as INSIDE_THREADS
 from benchmarks.measures import (
     CYCLES,
     EMPTY,
@@ -73,6 +75,7 @@ class Figures:
     million: MillionBlocks
     attach: Attach
     service_start_s: float
+    inside: Inside
 
     def added_ns(self, tracer: str) -> float:
         """ns that a tracer adds to a pair in one thread: the least of its batches, less plain's."""
@@ -84,6 +87,7 @@ def judge_figures(figures: Figures) -> tuple[Target, ...]:
     lablib_ns = figures.added_ns(LABLIB)
     scaling = {name: figures.pairs[name].scaling for name in (LABLIB, MEMLEAK)}
     million = figures.million
+    inside = figures.inside
     memory_mb = (million.process_bytes + million.map_bytes) / 1e6
     return (
         Target("added to a pair, over memleak's", lablib_ns / figures.added_ns(MEMLEAK), 0.25, ""),
@@ -98,13 +102,29 @@ def judge_figures(figures: Figures) -> tuple[Target, ...]:
         Target(f"snapshot of {LIVE_BLOCKS:,} blocks", median_ms(million.snapshots_s), 100.0, "ms"),
         Target("attach to first snapshot", figures.attach.total_s, 1.0, "s"),
         Target(f"service with {LIVE_BLOCKS:,} blocks", memory_mb, 200.0, "MB"),
+        Target(
+            "preload: added to a pair, over heaptrack's",
+            inside.added_ns(PRELOAD) / inside.added_ns(HEAPTRACK),
+            1 / 3,
+            "",
+        ),
+        Target("preload: shared memory for a live block", inside.block_bytes, 150.0, "bytes"),
+        Target(
+            f"preload: scaling to {INSIDE_THREADS} threads, over alone's",
+            inside.scaling,
+            SCALING_TOLERANCE,
+            "",
+            is_at_least=True,
+        ),
     )
 
 
 def run_benchmark(announce: Announce) -> Figures:
     """Measure everything, in under three minutes; raises `LabError` where it can't be."""
+    program = build_program("pairs")
+    inside = measure_inside(program, announce)
     with (
-        Pairs(build_program("pairs")) as app,
+        Pairs(program) as app,
         RootHelper() as helper,
         _own_service(announce) as service_start_s,
     ):
@@ -112,7 +132,7 @@ def run_benchmark(announce: Announce) -> Figures:
         announce("attaching")
         attach = measure_attach(app)
         million = measure_million_blocks(app, helper, announce)
-    return Figures(pairs, million, attach, service_start_s)
+    return Figures(pairs, million, attach, service_start_s, inside)
 
 
 @contextmanager
@@ -150,6 +170,19 @@ def describe_figures(figures: Figures, targets: tuple[Target, ...]) -> dict[str,
         },
         "live_blocks": LIVE_BLOCKS,
         "million_blocks": dataclasses.asdict(figures.million),
+        "inside": {
+            "pairs": {
+                name: {
+                    "min_ns": min(samples.cpu_ns),
+                    "added_ns": figures.inside.added_ns(name),
+                    f"min_ns_of_{INSIDE_THREADS}_threads": min(b.cpu_ns for b in samples.many),
+                }
+                for name, samples in figures.inside.pairs.items()
+            },
+            "block_bytes": figures.inside.block_bytes,
+            "snapshots_s": figures.inside.snapshots_s,
+            "scaling": figures.inside.scaling,
+        },
         "attach": {**dataclasses.asdict(figures.attach), "total_s": figures.attach.total_s},
         "service_start_s": figures.service_start_s,
         "targets": [{**dataclasses.asdict(target), "is_met": target.is_met} for target in targets],
@@ -166,6 +199,14 @@ def make_sheets(figures: Figures, targets: tuple[Target, ...]) -> tuple[Sheet, .
                 *(f"{THREADS} threads, pairs/s", "scaling"),
             ),
             tuple(_make_pairs_row(figures, name) for name in figures.pairs),
+        ),
+        Sheet(
+            "The same pair, counted from inside the program",
+            (
+                *("tool", "one thread, min ns", "median ns", "added ns"),
+                f"{INSIDE_THREADS} threads, min ns",
+            ),
+            tuple(_make_inside_row(figures.inside, name) for name in INSIDE),
         ),
         Sheet("Snapshot, attach, memory", ("what", "measured"), _make_other_rows(figures)),
         make_targets_sheet(targets),
@@ -184,6 +225,17 @@ def _make_pairs_row(figures: Figures, name: str) -> tuple[str, ...]:
     )
 
 
+def _make_inside_row(inside: Inside, name: str) -> tuple[str, ...]:
+    samples = inside.pairs[name]
+    return (
+        name,
+        f"{min(samples.cpu_ns):,.0f}",
+        f"{statistics.median(samples.cpu_ns):,.0f}",
+        f"{inside.added_ns(name):,.0f}",
+        f"{min(batch.cpu_ns for batch in samples.many):,.0f}",
+    )
+
+
 def _make_other_rows(figures: Figures) -> tuple[tuple[str, str], ...]:
     million, attach = figures.million, figures.attach
     blocks = f"{LIVE_BLOCKS:,} live blocks"
@@ -198,6 +250,18 @@ def _make_other_rows(figures: Figures) -> tuple[tuple[str, str], ...]:
         ("the service's start, once", f"{figures.service_start_s * 1e3:,.0f} ms"),
         (f"the service's processes (PSS) with {blocks}", f"{million.process_bytes / 1e6:,.0f} MB"),
         (f"the service's BPF maps with {blocks}", f"{million.map_bytes / 1e6:,.0f} MB"),
+        *_make_inside_rows(figures.inside),
+    )
+
+
+def _make_inside_rows(inside: Inside) -> tuple[tuple[str, str], ...]:
+    blocks = f"{LIVE_BLOCKS:,} live blocks"
+    first_ms = inside.first_snapshot_s * 1e3
+    return (
+        (f"preload: first snapshot of {blocks}, with symbols", f"{first_ms:,.0f} ms"),
+        (f"preload: later snapshots of {blocks}", f"{median_ms(inside.snapshots_s):,.0f} ms"),
+        (f"preload: a pair beside {blocks}", f"{inside.pair_ns:,.0f} ns"),
+        (f"preload: shared memory for each of {blocks}", f"{inside.block_bytes:,.0f} bytes"),
     )
 
 
@@ -206,7 +270,9 @@ Made by `./lab bench overhead`. One process under one tracer after the other, {C
 ns are of processor time, which other work on the machine leaves alone; what a tracer adds is the
 least of its batches less the least without a tracer. The empty probes are eBPF programs that do
 nothing, at malloc's entry and return and at free, where lablib has its own. memleak keeps the
-totals of `--combined-only` in its default mode too: both cost the same."""
+totals of `--combined-only` in its default mode too: both cost the same. What counts from inside,
+preload and heaptrack, has a process of its own each, started below it; heaptrack writes what it
+sees to a file, of which no time is counted but the program's."""
 
 
 def main() -> int:

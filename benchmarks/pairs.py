@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,8 @@ from lablib.release import MEMORY_CAP_BYTES, RELEASE_SIGNAL, wait_until_held
 BENCHMARKS_DIR = Path(__file__).resolve().parent
 LIFETIME_S = 600
 """After how long it ends by itself; the whole benchmark takes a third of it."""
+
+TOOL_TIMEOUT_S = 20.0
 
 
 @dataclass(frozen=True)
@@ -50,23 +54,36 @@ def build_program(name: str) -> Path:
 class Pairs(AbstractContextManager["Pairs"]):
     """pairs.c as a running process, with a memory cap and a lifetime; a context manager."""
 
-    def __init__(self, executable: Path) -> None:
-        """Start it and release it; it then waits for commands. Raises `AppError`."""
+    def __init__(
+        self,
+        executable: Path,
+        settings: Mapping[str, str] | None = None,
+        below: Sequence[str] = (),
+    ) -> None:
+        """Start it and release it; it then waits for commands. Raises `AppError`.
+
+        `settings` are variables of its environment. `below` is a tool's command, which starts it in
+        turn: then `pid` is the tool's.
+        """
         launcher = Path(lablib.__file__).with_name("launcher.py")
         limits = [str(MEMORY_CAP_BYTES), str(LIFETIME_S), str(os.getpid())]
+        variables = [f"{name}={value}" for name, value in (settings or {}).items()]
         self._process = subprocess.Popen(
             [
                 *(sys.executable, "-I", "-S", "-B", str(launcher), *limits),
-                *(str(executable), "--wait", "--lifetime", str(LIFETIME_S)),
+                *("/usr/bin/env", *variables, *below, str(executable)),
+                *(*(() if below else ("--wait",)), "--lifetime", str(LIFETIME_S)),
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
         self.pid = self._process.pid
+        self._is_below = bool(below)
         try:
-            wait_until_held(self.pid)
-            self._process.send_signal(RELEASE_SIGNAL)
+            if not below:
+                wait_until_held(self.pid)
+                self._process.send_signal(RELEASE_SIGNAL)
         except BaseException:
             self.close()
             raise
@@ -92,7 +109,12 @@ class Pairs(AbstractContextManager["Pairs"]):
         self._command("drop")
 
     def close(self) -> None:
-        """End the process if it runs."""
+        """End the process if it runs; a tool above it ends with it."""
+        assert self._process.stdin is not None
+        if self._is_below:
+            with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+                self._process.stdin.close()
+                self._process.wait(TOOL_TIMEOUT_S)
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait()
@@ -106,8 +128,12 @@ class Pairs(AbstractContextManager["Pairs"]):
         try:
             self._process.stdin.write(command + "\n")
             self._process.stdin.flush()
-            name, *durations_ns = self._process.stdout.readline().split()
-        except (OSError, ValueError):
+            name, durations_ns = "", []
+            while name != command.split()[0]:  # what a tool above it says is passed over
+                line = self._process.stdout.readline()
+                if not line:
+                    raise OSError
+                name, *durations_ns = line.split() or [""]
+        except OSError:
             raise AppError(f"the benchmark's program ended during: {command}") from None
-        assert name == command.split()[0]
         return [int(duration_ns) for duration_ns in durations_ns]

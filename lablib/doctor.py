@@ -17,13 +17,15 @@ from rich.text import Text
 from lablib.apps import APPS_DIR, LocalApp, build_app
 from lablib.engine import Engine, find_engine, stop_own_engine
 from lablib.errors import LabError
+from lablib.grading.sandbox import require_sandbox
 from lablib.records import Capability
+from lablib.sources import EBPF, PRELOAD, Source, open_tracer
 from lablib.steering import SteeredApp
 from lablib.study import Runtime, start_app
 from lablib.symbols import ProcessSymbols
 from lablib.system import sample_vmstat
 from lablib.tracing import client
-from lablib.tracing.client import Tracer, run_memleak
+from lablib.tracing.client import run_memleak
 from lablib.tracing.control import start_service
 from lablib.tracing.groups import SWAP_SOURCES, CappedGroup
 from lablib.tracing.memory import MemoryTracer
@@ -45,9 +47,11 @@ PURPOSES = {
     "jupyterlab": "the notebooks",
     "tracer service": "attaching to programs; it is the one part that runs as root",
     "ebpf": "counting a program's calls of malloc and free",
+    "preload": "counting them from inside a program that the lab starts, without any privilege",
     "page faults": "counting the pages that a program touches for the first time",
     "memleak": "comparing with the tool of the original study",
     "docker": "running the case study's program in a container",
+    "sandbox": "judging what is handed in for a lab, without harm",
     "cgroup": "giving a program a limit, and seeing what it is charged",
     "swap": "experiments about a machine that runs out of memory",
 }
@@ -70,9 +74,11 @@ def examine(
             "jupyterlab": try_jupyterlab,
             "tracer service": lambda: try_service(after),
             "ebpf": try_ebpf,
+            "preload": try_preload,
             "page faults": try_page_faults,
             "memleak": try_memleak,
             "docker": lambda: try_docker(after),
+            "sandbox": try_sandbox,
             "cgroup": try_cgroup,
             "swap": try_swap,
         }
@@ -160,21 +166,32 @@ def try_service(after: ExitStack) -> str:
 
 def try_ebpf() -> str:
     """Attach to the control program and count its calls: each of them must be seen."""
+    return _count_control(Source(EBPF))
+
+
+def try_preload() -> str:
+    """Have the control program count its own calls: each of them must be there."""
+    return _count_control(Source(PRELOAD))
+
+
+def _count_control(source: Source) -> str:
+    instrument = source.make_instrument()
     with (
-        LocalApp(build_app(CONTROL), rate=0, terms=CONTROL_TERMS) as app,
+        LocalApp(build_app(CONTROL), 0, CONTROL_TERMS, instrument=instrument) as app,
         closing(ProcessSymbols(app.pid)) as symbols,
-        Tracer(app.pid, symbols) as tracer,
+        open_tracer(app.pid, symbols, instrument=instrument) as tracer,
     ):
         app.release()
         app.wait(30)
         events = tracer.stop().events
     if (events.allocations, events.frees) != (CONTROL_TERMS, CONTROL_TERMS) or events.missed:
         raise LabError(
-            f"of {CONTROL_TERMS} allocations and as many frees the tracer saw "
+            f"of {CONTROL_TERMS} allocations and as many frees there were seen "
             f"{events.allocations} and {events.frees}",
             "please report this with your kernel's version (uname -r)",
         )
-    return f"attached, and counted {events.allocations} of {CONTROL_TERMS} allocations"
+    how = "attached" if instrument is None else "started it with the interposer"
+    return f"{how}, and counted {events.allocations} of {CONTROL_TERMS} allocations"
 
 
 def try_page_faults() -> str:
@@ -226,6 +243,12 @@ def _find_engine(after: ExitStack) -> Engine:
         engine = find_engine()
         after.callback(stop_own_engine)
         return engine
+
+
+def try_sandbox() -> str:
+    """Run a program in the sandbox that the labs are judged in."""
+    require_sandbox()
+    return "ran a program in it, without network and without anybody's files"
 
 
 def try_cgroup() -> str:

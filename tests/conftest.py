@@ -48,6 +48,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--soak", action="store_true", help="the long forms of the abuse tests: hours")
     parser.addoption("--labs", action="store_true", help="all wrong fixes of all labs: minutes")
     parser.addoption(
+        "--unprivileged", action="store_true", help="all notebooks without any privilege: minutes"
+    )
+    parser.addoption(
         "--vm", action="store_true", help="a virtual machine, and nothing else: half an hour"
     )
 
@@ -60,11 +63,12 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what only `--labs` asks for: no skip, because it was not asked for."""
-    if not config.getoption("--labs"):
-        left_out = [item for item in items if item.get_closest_marker("labs")]
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in left_out]
+    """Leave out what only an option asks for: no skip, because it was not asked for."""
+    for name in ("labs", "unprivileged"):
+        if not config.getoption(f"--{name}"):
+            left_out = [item for item in items if item.get_closest_marker(name)]
+            config.hook.pytest_deselected(items=left_out)
+            items[:] = [item for item in items if item not in left_out]
     if is_worker(config):
         write_units(items, config.stash[FOLDER] / "units.json")
 

@@ -107,6 +107,11 @@ class Segment(AbstractContextManager["Segment"]):
             self._words = np.zeros(0, np.uint64)
             self._memory.close()
 
+    @property
+    def allocated_bytes(self) -> int:
+        """The memory that it takes so far, on both sides together."""
+        return 512 * os.fstat(self.descriptor).st_blocks
+
     def read(self, name: str) -> int:
         """Return one of SEGMENT_FIELDS."""
         return int(self._words[_FIELD[name]])

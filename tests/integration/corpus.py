@@ -12,8 +12,8 @@ from typing import Any
 
 from lablib.apps import LocalApp
 from lablib.records import AppFiles, Frame, HeapSnapshot
+from lablib.sources import Source, open_tracer
 from lablib.symbols import ProcessSymbols
-from lablib.tracing.client import Tracer
 
 LEAST_TERMS = 24
 TIMEOUT_S = 60
@@ -55,13 +55,14 @@ def count_terms(truth: Mapping[str, Any]) -> int:
     return int(period * math.ceil(max(truth["settles_after"], LEAST_TERMS) / period))
 
 
-def measure_growth(app: AppFiles) -> Growth:
+def measure_growth(app: AppFiles, source: Source) -> Growth:
     """Run a program for its terms and as many again; return what the second half added."""
     terms = count_terms(app.truth)
+    instrument = source.make_instrument()
     with (
-        LocalApp(app, rate=0, terms=terms, stays=True) as running,
+        LocalApp(app, rate=0, terms=terms, stays=True, instrument=instrument) as running,
         closing(ProcessSymbols(running.pid)) as symbols,
-        Tracer(running.pid, symbols) as tracer,
+        open_tracer(running.pid, symbols, instrument=instrument) as tracer,
     ):
         heaps, kernels = [], []
         for rounds in (1, 2):

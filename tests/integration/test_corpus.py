@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from conftest import require_tracer
 from corpus import is_stack_of, measure_growth
+from workload import EBPF, PRELOAD
 
 from lablib.apps import build_app, list_corpus, read_truth
 from lablib.variants import build_variant, draw_variant
@@ -25,17 +26,21 @@ VARIANTS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def growths():
+@pytest.fixture(scope="module", params=[EBPF, PRELOAD], ids=lambda source: source.name)
+def growths(request):
     """What the terms of each program and of each variant add, measured several at a time."""
-    require_tracer()
+    source = request.param
+    if source == EBPF:
+        require_tracer()
     with ThreadPoolExecutor(AT_A_TIME) as pool:
         measured = {
-            name: pool.submit(lambda name=name: measure_growth(build_app(name)))
+            name: pool.submit(lambda name=name: measure_growth(build_app(name), source))
             for name in list_corpus()
         }
         yield measured | {
-            variant.identity: pool.submit(lambda it=variant: measure_growth(build_variant(it)))
+            variant.identity: pool.submit(
+                lambda it=variant: measure_growth(build_variant(it), source)
+            )
             for variant in VARIANTS
         }
 

@@ -1,13 +1,17 @@
 """What only the preload source has to get right: it lives in the program that it counts."""
 
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
+from itertools import repeat
 
 import pytest
 from cases import CASES, JEMALLOC, TCMALLOC, find_disagreements
 from checks import from_function
 from conftest import give_up
 from workload import (
+    EBPF,
     PRELOAD,
     PROGRAMS,
     Workload,
@@ -17,6 +21,16 @@ from workload import (
     trace_to_the_end,
 )
 
+from lablib.apps import LocalApp, build_app
+from lablib.sources import open_tracer
+from lablib.symbols import ProcessSymbols
+
+COMPARED = (
+    *("fib_leak", "getline_result", "string_builder"),
+    *("exception_path", "plugin_leak", "lru_cache"),
+)
+"""Libraries without frame pointers, C++, a plug-in, realloc, threads."""
+TERMS = 60
 CXX = next(case for case in CASES if case.name == "cxx")
 
 
@@ -32,6 +46,41 @@ def run(tmp_path):
         return trace_to_the_end(workload, source=PRELOAD)
 
     return run_below
+
+
+@pytest.mark.usefixtures("tracer_service")
+def test_both_sources_see_the_same_stacks_and_the_same_numbers():
+    with ThreadPoolExecutor(4) as pool:
+        seen = [pool.map(list_usages, COMPARED, repeat(s)) for s in (EBPF, PRELOAD)]
+    for name, by_kernel, from_inside in zip(COMPARED, *seen, strict=True):
+        assert by_kernel, name
+        assert from_inside == by_kernel, name
+
+
+def list_usages(name, source):
+    """What each stack has done to the heap, to the byte.
+
+    But for what libc keeps for a thread's own variables: it has a word more for the interposer's.
+    """
+    instrument = source.make_instrument()
+    with (
+        LocalApp(build_app(name), 0, TERMS, stays=True, instrument=instrument) as app,
+        closing(ProcessSymbols(app.pid)) as symbols,
+        open_tracer(app.pid, symbols, instrument=instrument) as tracer,
+    ):
+        app.release()
+        app.wait_for_terms(60)
+        snapshot = tracer.stop()
+    assert snapshot.events.missed == 0
+    assert snapshot.events.from_before == 0
+    return {
+        (stack.frames, stack.is_cut): (
+            *(stack.allocated_bytes, stack.allocated_blocks),
+            *(stack.freed_bytes, stack.freed_blocks),
+        )
+        for stack in snapshot.stacks
+        if not any(frame.function == "_dl_allocate_tls" for frame in stack.frames)
+    }
 
 
 def test_what_a_signal_handler_does_in_the_middle_of_a_recording_counts(run):

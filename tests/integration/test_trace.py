@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -70,11 +69,14 @@ def test_ctrl_c_ends_the_tracing_with_a_verdict():
     sleeper = subprocess.Popen(["sleep", "60"])
     try:
         tracing = subprocess.Popen(
-            [*LAB, "--json", "--pid", str(sleeper.pid)], stdout=subprocess.PIPE, text=True
+            [*LAB, "--json", "--pid", str(sleeper.pid)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
-        time.sleep(3)
+        assert f"process {sleeper.pid}: " in tracing.stderr.readline()  # after five seconds
         tracing.send_signal(signal.SIGINT)
-        out, _ = tracing.communicate(timeout=20)
+        out, _ = tracing.communicate(timeout=60)
         assert json.loads(out)["target"]["pid"] == sleeper.pid
         assert sleeper.poll() is None
     finally:
@@ -190,6 +192,20 @@ def test_children_are_followed_and_keep_their_own_books(tmp_path):
 def test_children_are_not_followed_unasked(tmp_path):
     document = read_document(trace("--json", "--", build_workload("forks", tmp_path)))
     assert (document["live_bytes"], document["children"]) == (0, [])
+
+
+def test_a_command_can_count_its_own_heap(startup_leak):
+    document = read_document(trace("--json", "--source", "preload", "--", startup_leak))
+    assert (document["source"], document["complete"]) == ("preload", True)
+    leaks = [s for s in document["stacks"] if s["frames"][0]["function"] == "leak"]
+    assert sum(stack["live_bytes"] for stack in leaks) == 100_000
+
+
+def test_a_program_that_runs_already_can_not_be_counted_from_inside():
+    finished = trace("--source", "preload", "--pid", os.getpid())
+    assert finished.returncode == 2
+    assert "must be started with it" in finished.stderr
+    assert "--source preload -- COMMAND" in finished.stderr
 
 
 def test_two_ways_to_name_a_target_are_one_too_many():
