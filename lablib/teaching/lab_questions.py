@@ -79,20 +79,12 @@ class QuestionForm:
         value = self.fields[question.name].value
         if question.choices:
             return next((k for k, text in question.choices.items() if value == _label(k, text)), "")
-<<<<<<< HEAD
-        if question.is_name or question.least_words:
-            return str(value).strip()
-        if question.may_be_never and value.strip().lower() == NEVER:
-            return NEVER
-        return _plain(parse_number(value, "bytes")) if value.strip() else None
-=======
         text = str(value).strip()
         if question.is_name or question.least_words:
             return text
         if question.may_be_never and text.lower() == NEVER:
             return NEVER
         return _plain(parse_number(text, "bytes")) if text else None
->>>>>>> incident
 
     def _read_kept(self) -> dict[str, Any]:
         """Return what the file has; nothing of one that is no form of answers."""
@@ -131,20 +123,6 @@ def _make_field(question: Question, kept: object) -> Any:
         chosen = question.choices.get(letter)
         options = [_label(k, text) for k, text in question.choices.items()]
         return Choices(options, "Your answer:", _label(letter, chosen) if chosen else None)
-<<<<<<< HEAD
-    is_number = isinstance(kept, (int, float)) and not isinstance(kept, bool)
-    make = widgets.Textarea if question.least_words else widgets.Text
-    return make(
-        value=str(kept) if is_number or isinstance(kept, str) else "",
-        placeholder=_name_answer(question),
-        description="Your answer:",
-        style={"description_width": "initial"},
-        **({"layout": _WIDE} if question.least_words else {}),
-    )
-
-
-def _name_answer(question: Question) -> str:
-=======
     is_kept = isinstance(kept, (int, float, str)) and not isinstance(kept, bool)
     texts: dict[str, Any] = {
         "value": str(kept) if is_kept else "",
@@ -158,7 +136,6 @@ def _name_answer(question: Question) -> str:
 
 
 def _name_kind(question: Question) -> str:
->>>>>>> incident
     if question.least_words:
         return f"{question.least_words} words or more"
     if question.is_name:
