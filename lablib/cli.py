@@ -183,6 +183,7 @@ def bundle(file: Path | None) -> None:
 @click.argument("pytest_args", nargs=-1, type=click.UNPROCESSED)
 def test(pytest_args: tuple[str, ...]) -> None:
     """Run all tests, in two processes at once; with further words, those that pytest is told of."""
+    _require_folder("tests")
     os.chdir(CHECKOUT)
     words = pytest_args or ("-n", str(min(2, len(os.sched_getaffinity(0)))))
     os.execv(sys.executable, [sys.executable, "-m", "pytest", *words])

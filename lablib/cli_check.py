@@ -74,8 +74,8 @@ def check(
     """Judge a program by what it does, and say what was found.
 
     It is built afresh and run in a sandbox: without network, without your files, within limits.
-    Exit 0: it passed; 1: it did not; 2: it could not be judged. Of a class: 0: all passed; 1: some
-    did not, or could not be judged; 2: nobody could.
+    Exit 0: it passed; 1: it did not; 2: it could not be judged. Of a class: 0: all whom it has
+    judged passed; 1: some did not, or could not be judged; 2: nobody could.
     """
     if class_folder is None:
         if gradebook or pages or jobs or resume:

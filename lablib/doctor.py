@@ -17,6 +17,7 @@ from rich.text import Text
 from lablib.apps import APPS_DIR, LocalApp, build_app
 from lablib.engine import Engine, find_engine, stop_own_engine
 from lablib.errors import LabError
+from lablib.grading.sandbox import require_sandbox
 from lablib.records import Capability
 from lablib.sources import EBPF, PRELOAD, Source, open_tracer
 from lablib.steering import SteeredApp
@@ -50,6 +51,7 @@ PURPOSES = {
     "page faults": "counting the pages that a program touches for the first time",
     "memleak": "comparing with the tool of the original study",
     "docker": "running the case study's program in a container",
+    "sandbox": "judging what is handed in for a lab, without harm",
     "cgroup": "giving a program a limit, and seeing what it is charged",
     "swap": "experiments about a machine that runs out of memory",
 }
@@ -76,6 +78,7 @@ def examine(
             "page faults": try_page_faults,
             "memleak": try_memleak,
             "docker": lambda: try_docker(after),
+            "sandbox": try_sandbox,
             "cgroup": try_cgroup,
             "swap": try_swap,
         }
@@ -240,6 +243,12 @@ def _find_engine(after: ExitStack) -> Engine:
         engine = find_engine()
         after.callback(stop_own_engine)
         return engine
+
+
+def try_sandbox() -> str:
+    """Run a program in the sandbox that the labs are judged in."""
+    require_sandbox()
+    return "ran a program in it, without network and without anybody's files"
 
 
 def try_cgroup() -> str:

@@ -111,7 +111,9 @@ UNIT
         systemctl restart memory-leak-lab-tracer
     fi
     for unit in memory-leak-lab-tracer memory-leak-lab; do
-        systemctl is-active --quiet $unit || { systemctl start $unit && changed "started $unit"; }
+        if systemctl is-active --quiet $unit; then continue; fi
+        systemctl start $unit || { say "$unit does not start; see: journalctl -u $unit" && continue; }
+        changed "started $unit"
     done
     [ -L /usr/local/bin/lab-address ] || ln -s "$lab/vm/address" /usr/local/bin/lab-address
 }

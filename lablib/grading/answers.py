@@ -9,13 +9,10 @@ from lablib.errors import GradingError
 from lablib.grading.building import LEVELS
 from lablib.grading.checks.failing import NotChecked
 from lablib.grading.evidence import Evidence
-from lablib.grading.labs import ANSWERS, Lab, Question, Rate, read_letter
+from lablib.grading.labs import ANSWERS, NEVER, Lab, Question, Rate, read_letter
 from lablib.grading.measuring import NOT_TRACED, Measurement
 from lablib.records import Finding
 from lablib.wording import make_printable
-
-NEVER = "never"
-"""The answer to "when?" and "how much?" where that never comes, or has no end."""
 
 _NAME = re.compile(r"[A-Za-z_]\w*")
 _SHOWN_LETTERS = 40
@@ -110,7 +107,7 @@ def _find_problem_of_number(question: Question, answer: Any, evidence: Evidence)
         if says_never or is_number:
             return question.feedback["never" if says_never else "number"]
     if isinstance(answer, bool) or not isinstance(answer, (int, float)):
-        or_never = f', or "{NEVER}"' if NEVER in question.feedback else ""
+        or_never = f', or "{NEVER}"' if question.may_be_never else ""
         return f"{ANSWERS} must give a plain number for {question.name}, such as 12.5{or_never}."
     assert isinstance(right, (int, float))
     if abs(answer - right) <= abs(right) * question.tolerance:

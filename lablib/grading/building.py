@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lablib.errors import GradingError, ToolMissingError
+from lablib.grading.bubblewrap import FOLDER
 from lablib.grading.limits import Limits
-from lablib.grading.sandbox import FOLDER, Run, Sandboxed
+from lablib.grading.sandbox import Run, Sandboxed
 from lablib.tracing.groups import CappedGroup
 
 LEVELS = ("-O0", "-O2")

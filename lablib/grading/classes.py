@@ -25,7 +25,7 @@ from lablib.grading.gradebook import make_cell
 from lablib.grading.page import PROGRESS, read_report
 from lablib.records import ClassResult
 
-SECONDS = 120.0
+SECONDS = 300.0
 """How long judging one submission may take; what takes longer could not be judged."""
 
 MAX_JOBS = 6

@@ -27,7 +27,7 @@ def judge_submission(
 
     The checks are made in their order, up to the first that fails: a program that does other work,
     or writes where it must not, has no points for what else it does. Nor has one that grows only
-    while nobody looks, or gives all back when it ends.
+    while nobody looks, has room for as long as it is tried, or gives all back when it ends.
 
     With `hint`, 1 to 3, the report has a hint for what failed first, the more telling the higher.
     `on_check` is told the name of each check before it is made. Raises `GradingError` where there
@@ -61,8 +61,8 @@ def _choose_hint(lab: Lab, findings: Sequence[Finding], level: int) -> str:
 
 
 def _is_told_apart(finding: Finding) -> bool:
-    """Whether it did better where it was looked at: then that look counts for nothing."""
-    return finding.check == "flat_unwatched" and finding.state == "failed"
+    """Whether it did better only where, or as long as, it was tried: that counts for nothing."""
+    return finding.check in ("static_room", "flat_unwatched") and finding.state == "failed"
 
 
 def _skip(check: Check, failed: Finding) -> Finding:

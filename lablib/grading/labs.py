@@ -15,6 +15,8 @@ LABS_DIR = Path(__file__).resolve().parents[2] / "labs"
 LAB_FILE = "lab.json"
 ANSWERS = "answers.json"
 FAILING = "failing.c"
+NEVER = "never"
+"""The answer to "when?" and "how much?" where that never comes, or has no end."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,8 @@ class Question:
     a hand-out, which does not say. `feedback` is for each wrong choice, or under "wrong" for
     another answer.
 
+    A number `may_be_never`: then it can be the word `NEVER` instead.
+
     With `is_name` the answer is a name of the program's, and `expected` those that are right. With
     `least_words` it is a text of so many words, which has one of these names in it, where there
     are any.
@@ -62,6 +66,7 @@ class Question:
     choices: Mapping[str, str]
     feedback: Mapping[str, str]
     tolerance: float = 0.0
+    may_be_never: bool = False
     is_name: bool = False
     least_words: int = 0
 
@@ -229,6 +234,7 @@ def _make_question(data: Mapping[str, Any]) -> Question:
         choices=data.get("choices", {}),
         feedback=data.get("feedback", {}),
         tolerance=data.get("tolerance", 0.0),
+        may_be_never=data.get("may_be_never", False),
         is_name=data.get("is_name", False),
         least_words=data.get("least_words", 0),
     )

@@ -25,6 +25,9 @@ TOTAL_BYTES = 640 << 20
 FILE_PLACES = {"/tmp": (16 << 20, 1024), "/dev/shm": (32 << 20, 256)}
 """Where a program in the sandbox may make files: all in memory, so many bytes and so many files."""
 
+MOST_TIMES_SECONDS = 4.0
+"""How much longer a run may take on a busy machine: nobody fails for what others do on it."""
+
 INTERVAL_S = 0.05
 """How often a run is looked at."""
 
@@ -42,6 +45,7 @@ _PSS = re.compile(r"^Pss:\s+(\d+) kB$", re.MULTILINE)
 class Limits:
     """What one run may take; a run that wants more is ended, or refused it.
 
+    `seconds` are of the clock on a machine that is not busy, and of each process's processor time.
     `memory_bytes` is of private writable memory, of each process (RLIMIT_DATA), None where
     something else limits it. `processes` are all its processes and threads together. `file_bytes`
     is of each file. Output beyond `output_bytes` ends the run. Unless it `may_fork`, a run is one
@@ -71,6 +75,12 @@ def list_limits(limits: Limits) -> dict[str, int]:
         "CPU": int(limits.seconds) + 1,
         "CORE": 0,
     }
+
+
+def find_seconds(limits: Limits) -> float:
+    """Return how long a run may take by the clock, now: for as many as wait for a processor."""
+    load = os.getloadavg()[0] / (os.cpu_count() or 1)
+    return limits.seconds * min(max(load, 1.0), MOST_TIMES_SECONDS)
 
 
 def open_group() -> CappedGroup | None:

@@ -27,9 +27,10 @@ class Measurement:
     """What was seen of one run.
 
     `trace` is None where the tracer could not be had, for the reason in `untraced`. `at_exit` and
-    `mappings`, the number of its VMAs, are as the program stood when it was about to end, and
-    `peak_vm_size_bytes` is the most address space that it had till then (VmPeak); None where it was
-    ended by somebody else. One that `has_executed` became another program on its way.
+    `mappings`, the number of its VMAs, are as the program stood when it was about to end.
+    `peak_vm_size_bytes` is the most address space that it had till then (VmPeak), `static_bytes`
+    are those of its data and bss, in whole pages. They are None where it was ended by somebody
+    else. One that `has_executed` became another program on its way.
     """
 
     terms: int
@@ -40,6 +41,7 @@ class Measurement:
     mappings: int | None
     has_executed: bool
     peak_vm_size_bytes: int | None
+    static_bytes: int | None
 
 
 @dataclass(frozen=True)
@@ -82,10 +84,10 @@ def measure(
                 tracers.append(stack.enter_context(Tracer(program.pid, symbols)))
             except NOT_TRACED as error:
                 untraced = str(error)
-        at_exit, mappings, peak = None, None, None
+        at_exit, mappings, peak, static = None, None, None, None
         if program.run_to_exit():
-            at_exit, mappings = read_resources(program.pid), _count_mappings(program.pid)
-            peak = read_peak(program.pid, "VmPeak")
+            at_exit, peak = read_resources(program.pid), read_peak(program.pid, "VmPeak")
+            mappings, static = _measure_mappings(program.pid)
         program.release()
         run = program.finish()
         trace = None
@@ -93,7 +95,7 @@ def measure(
             tracers[0].stop()
             trace = tracers[0].trace
     has_executed = program.has_executed or (trace is not None and trace.snapshots[-1].has_executed)
-    return Measurement(terms, run, trace, untraced, at_exit, mappings, has_executed, peak)
+    return Measurement(terms, run, trace, untraced, at_exit, mappings, has_executed, peak, static)
 
 
 def watch_from_afar(
@@ -137,8 +139,11 @@ def start_tracer() -> str:
     return ""
 
 
-def _count_mappings(pid: int) -> int | None:
+def _measure_mappings(pid: int) -> tuple[int | None, int | None]:
+    """Return how many VMAs a process has, and the bytes of its data and bss."""
     try:
-        return len(read_address_space(pid).vmas)
+        space = read_address_space(pid)
     except ProcessError:
-        return None
+        return None, None
+    static = (*space.of_kind("data"), *space.of_kind("bss"))
+    return len(space.vmas), sum(segment.end - segment.start for segment in static)

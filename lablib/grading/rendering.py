@@ -78,7 +78,8 @@ class Rendering:
         """Return the content of a file of the lab, rendered; one that is not text as it is."""
         if path.suffix in (".json", ".ipynb"):
             data = self.apply_to_data(json.loads(path.read_text()))
-            return (json.dumps(data, indent=1, ensure_ascii=False) + "\n").encode()
+            indent = 1 if path.suffix == ".ipynb" else 2  # as nbformat writes them
+            return (json.dumps(data, indent=indent, ensure_ascii=False) + "\n").encode()
         content = path.read_bytes()
         try:
             return self.apply(content.decode()).encode()

@@ -1,7 +1,9 @@
 """Run somebody's program where it can do no harm: bubblewrap, limits, a time, and nothing else.
 
-The program sees the system's own files, read-only, one folder of its own, and no other process, no
-network, nobody's home and none of the lab's files. What can't be closed off is not run.
+The program sees the system's own files and one folder, read-only, and no other process, no network,
+nobody's home and none of the lab's files. It may write to /tmp and /dev/shm, where there is little
+room, and which end with it: no run leaves anything for another. What can't be closed off is not
+run.
 """
 
 from __future__ import annotations
@@ -15,47 +17,31 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import psutil
 
 from lablib.errors import GradingError, ToolMissingError
-from lablib.grading.limits import FILE_PLACES, Limits, Watch, list_limits
+from lablib.grading.bubblewrap import find_home, wrap
+from lablib.grading.limits import FILE_PLACES, Limits, Watch, find_seconds, list_limits
+from lablib.grading.streams import Stream
 from lablib.holding import Hold
 from lablib.tracing.groups import CappedGroup
 
-FOLDER = "/work"
-"""Where a program in the sandbox finds its folder."""
-
-_INSIDE = Path(__file__).with_name("inside.py")
-_SYSTEM_PYTHON = "/usr/bin/python3"
-_REFUSED = 125
 _START_S = 10.0
 _CHUNK_BYTES = 1 << 16
 _PIPE_BYTES = 4096
-_LOOK_AGAIN = 1.5
 
 _BY_SIGNAL = {-signal.SIGXFSZ: "disk", -signal.SIGXCPU: "time"}
 """The signals by which the kernel itself ends who has come to a limit."""
 
-_OVERWRITE_FREED = ("MALLOC_PERTURB_", "165")
-"""Has glibc overwrite what is freed: who reads it afterwards prints something else."""
-
 # Users of no account, above those that distributions and container engines hand out.
 _FIRST_UID = 0x70000000
 _uids = itertools.count(_FIRST_UID + (os.getpid() << 8) % 0x0FFFFFFF)
-
-# What a compiler and a program need of the system, where it is there; nothing of /home or /root.
-_SYSTEM_FILES = (
-    *("/usr", "/bin", "/sbin", "/lib", "/lib64", "/lib32"),
-    *("/etc/alternatives", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d"),
-)
 
 
 @dataclass(frozen=True)
@@ -126,7 +112,7 @@ class Sandboxed(AbstractContextManager["Sandboxed"]):
         As root the folder is given to a user without an account, who the program runs as. Raises
         `GradingError` where the sandbox can't be made.
         """
-        self._limits = limits
+        self._seconds = find_seconds(limits)
         self._command = command[0]
         self._hold: Hold | None = None
         self._ended_by = ""
@@ -141,7 +127,7 @@ class Sandboxed(AbstractContextManager["Sandboxed"]):
         orders = json.dumps(
             {
                 "uid": uid,
-                "folder": FOLDER if is_writable else "/tmp",
+                "folder": find_home(is_writable),
                 "limits": list_limits(limits),
                 "places": FILE_PLACES,
                 "may_fork": limits.may_fork,
@@ -153,8 +139,8 @@ class Sandboxed(AbstractContextManager["Sandboxed"]):
         try:
             self._process = subprocess.Popen(
                 [
-                    *_wrap(folder, uid, is_writable, info_end),
-                    *(_SYSTEM_PYTHON, "-I", "-S", "-B", "/inside.py", orders, *command),
+                    *wrap(folder, uid, is_writable, info_end),
+                    *(orders, *command),
                 ],
                 env={},  # the sandbox's first process shows it to all others
                 stdin=subprocess.DEVNULL,
@@ -167,7 +153,7 @@ class Sandboxed(AbstractContextManager["Sandboxed"]):
             for descriptor in (gate, ready, info_end):
                 os.close(descriptor)
         self._streams = [
-            _Stream(stream, limits.output_bytes, lambda: self._end("output"), at_first)
+            Stream(stream, limits.output_bytes, lambda: self._end("output"), at_first)
             for stream, at_first in ((self._process.stdout, look), (self._process.stderr, None))
             if stream is not None
         ]
@@ -228,7 +214,7 @@ class Sandboxed(AbstractContextManager["Sandboxed"]):
         assert self._watch is not None
         if self._process.poll() is not None:
             return False
-        is_late = time.monotonic() - self._started_s > self._limits.seconds
+        is_late = time.monotonic() - self._started_s > self._seconds
         reached = "time" if is_late else self._watch.look()
         if reached:
             self._end(reached)
@@ -314,65 +300,6 @@ class Sandboxed(AbstractContextManager["Sandboxed"]):
                 os.write(self._gate, b"+")
         os.close(self._gate)
         self._gate = -1
-
-
-class _Stream(threading.Thread):
-    """Reads an output to its end, keeping the first so many bytes; more of it is too much."""
-
-    def __init__(
-        self,
-        stream: IO[bytes],
-        limit_bytes: int,
-        on_too_long: Callable[[], object],
-        look: Callable[[], object] | None,
-    ) -> None:
-        super().__init__(daemon=True)
-        self._stream, self._limit_bytes, self._on_too_long = stream, limit_bytes, on_too_long
-        self._look, self._look_at_bytes = look, 1.0
-        self._kept = bytearray()
-        self.is_too_long = False
-        self.start()
-
-    @property
-    def text(self) -> str:
-        return self._kept.decode(errors="replace")
-
-    def run(self) -> None:
-        with self._stream:
-            while chunk := os.read(self._stream.fileno(), _CHUNK_BYTES):
-                self._kept += chunk[: self._limit_bytes - len(self._kept)]
-                if self._look and len(self._kept) >= self._look_at_bytes:
-                    self._look()
-                    self._look_at_bytes = _LOOK_AGAIN * len(self._kept)
-                if len(self._kept) >= self._limit_bytes and not self.is_too_long:
-                    self.is_too_long = True
-                    self._on_too_long()
-
-
-def _wrap(folder: Path, uid: int | None, is_writable: bool, info_end: int) -> list[str]:
-    system = []
-    for path in _SYSTEM_FILES:
-        if os.path.islink(path):
-            system += ["--symlink", os.readlink(path), path]
-        elif os.path.exists(path):
-            system += ["--ro-bind", path, path]
-    may_change_user = ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
-    home = FOLDER if is_writable else "/tmp"
-    return [
-        shutil.which("bwrap") or "bwrap",
-        *("--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts"),
-        *("--unshare-cgroup-try", "--die-with-parent", "--new-session", "--cap-drop", "ALL"),
-        *(["--unshare-user"] if uid is None else may_change_user),
-        *("--cap-add", "CAP_SYS_ADMIN"),  # given up before the program begins: see inside.py
-        *("--clearenv", "--setenv", "PATH", "/usr/bin:/bin", "--setenv", "LC_ALL", "C.UTF-8"),
-        *("--setenv", "HOME", home, "--setenv", "TMPDIR", "/tmp"),
-        *("--setenv", *_OVERWRITE_FREED, "--info-fd", str(info_end)),
-        *system,
-        *("--dev", "/dev", "--proc", "/proc", "--dir", "/tmp"),
-        *("--bind" if is_writable else "--ro-bind", str(folder), FOLDER),
-        *("--ro-bind", str(_INSIDE), "/inside.py"),
-        *("--remount-ro", "/dev", "--remount-ro", "/", "--"),
-    ]
 
 
 def _give(folder: Path, uid: int) -> None:

@@ -69,6 +69,11 @@ class HeapWatch(AbstractContextManager["HeapWatch"]):
         """What a panel draws: the snapshots as they come, or those of the recording."""
         return self._recorded.snapshots if self._recorded is not None else self.follow
 
+    @property
+    def latest(self) -> HeapSnapshot | None:
+        """The snapshot that came last, None before the first one."""
+        return self._snapshots[-1] if self._snapshots else None
+
     def follow(self) -> Iterator[HeapSnapshot]:
         """Yield the snapshots from the first on, each as soon as it is there."""
         place = 0

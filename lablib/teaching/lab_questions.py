@@ -12,7 +12,7 @@ import ipywidgets as widgets
 from IPython.display import display
 
 from lablib.errors import LabError
-from lablib.grading.labs import ANSWERS, Lab, Question
+from lablib.grading.labs import ANSWERS, NEVER, Lab, Question
 from lablib.teaching.choices import Choices
 from lablib.teaching.predictions import parse_number
 
@@ -79,6 +79,10 @@ class QuestionForm:
         value = self.fields[question.name].value
         if question.choices:
             return next((k for k, text in question.choices.items() if value == _label(k, text)), "")
+        if question.is_name or question.least_words:
+            return str(value).strip()
+        if question.may_be_never and value.strip().lower() == NEVER:
+            return NEVER
         return _plain(parse_number(value, "bytes")) if value.strip() else None
 
     def _read_kept(self) -> dict[str, Any]:
@@ -119,12 +123,22 @@ def _make_field(question: Question, kept: object) -> Any:
         options = [_label(k, text) for k, text in question.choices.items()]
         return Choices(options, "Your answer:", _label(letter, chosen) if chosen else None)
     is_number = isinstance(kept, (int, float)) and not isinstance(kept, bool)
-    return widgets.Text(
-        value=str(kept) if is_number else "",
-        placeholder="a number",
+    make = widgets.Textarea if question.least_words else widgets.Text
+    return make(
+        value=str(kept) if is_number or isinstance(kept, str) else "",
+        placeholder=_name_answer(question),
         description="Your answer:",
         style={"description_width": "initial"},
+        **({"layout": _WIDE} if question.least_words else {}),
     )
+
+
+def _name_answer(question: Question) -> str:
+    if question.least_words:
+        return f"{question.least_words} words or more"
+    if question.is_name:
+        return "a name"
+    return f"a number, or {NEVER}" if question.may_be_never else "a number"
 
 
 def _label(letter: str, text: str) -> str:

@@ -178,7 +178,7 @@ def watch_program(
         heap, untraced = _watch_heap(running, app, seconds)
         panel = _make_panel(view, app, heap, seconds, lab.title)
         panel.show()
-        held = _follow(app.pid, seconds)
+        held = _follow(app.pid, heap, seconds, haste)
         trace = heap.finish() if heap else None
         with suppress(ProcessLookupError):
             os.killpg(app.pid, signal.SIGKILL)
@@ -186,7 +186,7 @@ def watch_program(
         panel.stop()
     if not held:
         raise GradingError("the program ended before anything could be seen", f"see {lab.source}")
-    return LabRun(_add_live(held, trace), trace, untraced, _remove_left(app.pid))
+    return LabRun(held, trace, untraced, _remove_left(app.pid))
 
 
 def _remove_left(pid: int) -> int:
@@ -222,17 +222,22 @@ def _make_panel(
     )
 
 
-def _follow(pid: int, seconds: float) -> list[Holding]:
-    """Return what a process holds every now and then, until it ends or the time is over."""
+def _follow(pid: int, heap: HeapWatch | None, seconds: float, haste: float) -> tuple[Holding, ...]:
+    """Return what a process holds every now and then, until it ends or the time is over.
+
+    The times are those that it would have been without haste.
+    """
     held: list[Holding] = []
     started_s = time.monotonic()
     while (elapsed_s := time.monotonic() - started_s) < seconds:
+        shot = heap.latest if heap else None
         resources, mappings = read_resources(pid), _count_mappings(pid)
         if resources is None:
             break
-        held.append(Holding(elapsed_s, resources, mappings))
+        live_bytes = shot.live_bytes if shot else None
+        held.append(Holding(elapsed_s * haste, resources, mappings, live_bytes))
         time.sleep(seconds / _SAMPLES)
-    return held
+    return tuple(held)
 
 
 def _count_mappings(pid: int) -> int:
@@ -240,19 +245,3 @@ def _count_mappings(pid: int) -> int:
         return Path(f"/proc/{pid}/maps").read_bytes().count(b"\n")
     except OSError:
         return 0
-
-
-def _add_live(held: Sequence[Holding], trace: HeapTrace | None) -> tuple[Holding, ...]:
-    """Add the tracer's count: the snapshot that is nearest in time."""
-    if trace is None:
-        return tuple(held)
-    shots = trace.snapshots
-    offset_s = shots[-1].elapsed_s - held[-1].elapsed_s  # the tracer attached before the release
-    nearest = (
-        min(shots, key=lambda shot: abs(shot.elapsed_s - offset_s - each.elapsed_s))
-        for each in held
-    )
-    return tuple(
-        Holding(each.elapsed_s, each.resources, each.mappings, shot.live_bytes)
-        for each, shot in zip(held, nearest, strict=True)
-    )

@@ -57,17 +57,26 @@ def start_service() -> dict[str, Any]:
 
 
 def describe_unit() -> str:
-    """Return a systemd unit that runs the service from boot on, owned by the calling user."""
+    """Return a systemd unit that runs the service from boot on, owned by the calling user.
+
+    It counts as started once it answers, so that what comes after it finds it there.
+    """
     command = " ".join(_quote_for_systemd(word) for word in _service_command())
+    wait = 'until [ -S "$1" ]; do kill -0 "$2" || exit 1; sleep 0.2; done'
+    waiting = ["/bin/sh", "-c", wait, "sh", str(protocol.socket_path())]
     return f"""\
 [Unit]
 Description=The Memory Leak Lab's tracer service
+StartLimitIntervalSec=1h
+StartLimitBurst=3
 
 [Service]
 Type=exec
 RuntimeDirectory={protocol.RUN_DIR.name}
 RuntimeDirectoryPreserve=yes
 ExecStart={command}
+ExecStartPost={" ".join(_quote_for_systemd(word) for word in waiting)} $MAINPID
+TimeoutStartSec=15min
 Restart=on-failure
 
 [Install]

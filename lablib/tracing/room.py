@@ -16,7 +16,7 @@ from lablib.tracing import holdings
 from lablib.tracing.protocol import MAX_SWAP_BYTES
 
 MAX_GROUPS = 12
-MAX_GROUPS_PER_USER = 4
+MAX_GROUPS_PER_USER = 8
 
 MARGIN_BYTES = 256 << 20
 """How much memory must be left for all others when every group has taken what it may."""

@@ -51,7 +51,10 @@ FREE_FOR_ALL_FAULTS = 1 << 18
 """For how many different faults anybody may ask room: the kernel sets 96 bytes aside for each."""
 
 SET_UP_TIMEOUT_S = 20
-"""How long a connection may take to say what it wants and to get it; then its process is ended."""
+"""How long a connection may take to say what it wants; then its process is ended."""
+
+ATTACH_TIMEOUT_S = 120
+"""How long it may take to give it that, on however busy a machine; then its process is ended."""
 
 TEND_INTERVAL_S = 0.05
 """How often a session looks after what the kernel reports, between its client's requests."""
@@ -182,6 +185,7 @@ def serve_connection(
         limit = protocol.MAX_UNWIND_BYTES
         while message := protocol.receive(connection, max_payload_bytes=limit):
             if message[0].get("operation") != "status":
+                signal.alarm(ATTACH_TIMEOUT_S)
                 _serve_request(connection, message, caller_uid, owner_uid, program)
                 return
             protocol.send(connection, _describe_service(owner_uid))
@@ -240,7 +244,7 @@ def _serve_request(
 def _serve_session(
     connection: socket.socket, session: HeapSession | MemorySession | PressureSession
 ) -> None:
-    signal.alarm(0)  # set up in time
+    signal.alarm(0)  # attached in time
     protocol.send(connection, session.description)
     while True:
         while not select.select([connection], [], [], TEND_INTERVAL_S)[0]:

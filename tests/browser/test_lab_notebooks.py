@@ -1,7 +1,5 @@
 """A lab in a browser: look, answer, open the program beside the notebook, mend it, be judged."""
 
-from pathlib import Path
-
 import pytest
 from conftest import require_tracer
 from notebook_page import (
@@ -17,10 +15,9 @@ from notebook_page import (
     run_all,
     take_screenshot,
 )
-from patches import apply_patch
 from playwright.sync_api import expect
+from submissions import load_variant, make_program, make_solution
 
-ROOT = Path(__file__).parents[2]
 LAB = "fib_leak"
 CHECK_TIMEOUT_MS = 120_000
 
@@ -84,11 +81,10 @@ def test_the_program_is_mended_beside_the_notebook_and_has_all_points(page):
     outputs.get_by_role("link", name=f"{LAB}.c").click()
     editor = page.locator(".jp-FileEditor .cm-content")
     expect(editor).to_contain_text("calloc")
-    program = (ROOT / "labs" / LAB / f"{LAB}.c").read_text()
-    patch = (ROOT / "instructor" / LAB / "solution.patch").read_text()
+    solution = make_solution(LAB, "")
     editor.click()
     page.keyboard.press("Control+a")
-    page.keyboard.insert_text(apply_patch(program, patch))
+    page.keyboard.insert_text(make_program(load_variant(solution), solution.patch))
     take_screenshot(page, f"lab_{LAB}", "editor")
     page.keyboard.press("Control+s")
     expect(page.locator("#jp-main-dock-panel .lm-TabBar-tab.jp-mod-dirty")).to_have_count(0)

@@ -35,10 +35,12 @@ def test_the_sequence_is_right_also_past_64_bits(name):
 
 
 def test_one_term_a_second_is_the_default():
+    before_s = time.monotonic()
     with subprocess.Popen([build_app("fib_leak").executable], stdout=subprocess.PIPE) as process:
-        time.sleep(2.5)
+        said = [process.stdout.readline() for _ in range(3)]
         process.kill()
-        assert process.stdout.read().split(b"\n")[:-1] == [b"2th => 1", b"3th => 2", b"4th => 3"]
+    assert said == [b"2th => 1\n", b"3th => 2\n", b"4th => 3\n"]
+    assert 1.9 < time.monotonic() - before_s < 19  # at ten times less it would be 20
 
 
 def test_every_app_waits_for_its_release_and_keeps_its_terms():

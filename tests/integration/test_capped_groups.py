@@ -28,6 +28,7 @@ from lablib.tracing.group_session import GroupSession
 from lablib.tracing.groups import CappedGroup
 from lablib.tracing.pressure import PressureTracer
 from lablib.tracing.protocol import MAX_SWAP_BYTES
+from lablib.tracing.room import MAX_GROUPS_PER_USER
 
 MIB = 1 << 20
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -262,11 +263,11 @@ class TestPermission:
         make = frame({"operation": "make_group", "limit_bytes": 8 * MIB})
         with contextlib.ExitStack() as stack:
             answers = []
-            for _ in range(5):
+            for _ in range(MAX_GROUPS_PER_USER + 1):
                 connection = stack.enter_context(connect_as(NOBODY))
                 answers += converse(connection, make, 1)
-        assert ["group" in answer for answer in answers] == [True] * 4 + [False]
-        assert "at most 4 of one user" in answers[-1]["error"]["message"]
+        assert ["group" in answer for answer in answers] == [True] * MAX_GROUPS_PER_USER + [False]
+        assert f"at most {MAX_GROUPS_PER_USER} of one user" in answers[-1]["error"]["message"]
 
     def test_what_is_no_request_is_answered_and_the_group_stays(self):
         make = frame({"operation": "make_group", "limit_bytes": 16 * MIB})

@@ -13,6 +13,7 @@ import psutil
 import pytest
 from descendants import list_own_apps
 from parallel import MACHINE
+from waiting import wait_until
 
 from lablib.apps import LocalApp, build_app
 
@@ -87,7 +88,7 @@ def test_the_case_study_in_docker():
 
 def test_the_case_study_locally_and_a_second_one_meanwhile():
     first = start_demo("--local", "--json", "--seconds", "5", "--rate", "50")
-    time.sleep(5)
+    wait_until(apps_running)
     second = start_demo("--local")
     said, told = second.communicate(timeout=60)
     output, errors = first.communicate(timeout=180)
@@ -102,10 +103,8 @@ def test_the_case_study_locally_and_a_second_one_meanwhile():
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_demo_leaves_nothing_running(number):
     demo = start_demo("--local")
-    deadline = time.monotonic() + 60
-    while not apps_running() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    time.sleep(1)
+    wait_until(apps_running)
+    time.sleep(1)  # whatever it is doing then
     os.kill(demo.pid, number)
     _, errors = demo.communicate(timeout=60)
     assert demo.returncode == 128 + number

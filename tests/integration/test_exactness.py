@@ -171,11 +171,12 @@ def test_what_happens_after_the_first_threads_end_is_not_passed_off_as_complete(
 
 def test_mean_age_is_that_of_the_live_blocks(tmp_path, source):
     program = build_workload("from_before", tmp_path)
+    before_s = time.monotonic()
     with release_traced(program, source=source) as (process, tracer):
-        process.wait(10)
+        process.wait(60)
         time.sleep(2)
         age_s = tracer.stop().stacks[0].mean_age_s
-    assert 2 < age_s < 5
+    assert 2 < age_s < time.monotonic() - before_s
 
 
 @pytest.mark.usefixtures("tracer_service")

@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from waiting import read_signal_set, wait_until
 from workload import build_workload, release_traced
 
 from lablib import ptrace
@@ -99,7 +100,7 @@ def test_no_system_call_returns_early_and_no_signal_is_lost_or_made(blocked):
             if number % 10 == 0:
                 with tracer.hold():
                     pass
-        time.sleep(0.2)
+        wait_until(lambda: not read_signal_set(process.pid, "ShdPnd"))
         process.terminate()
         said, _ = process.communicate(timeout=TIMEOUT_S)
     assert said == "220 signals, the timer ran\n"

@@ -45,14 +45,16 @@ def test_its_truth_is_what_it_keeps_and_holds(looks, source):
     lab, costs = looks[source].result()
     truth = lab.truth
     kept = {
-        (find_own(cost).function, cost.usage.kind): cost.kept_bytes / 2 / lab.terms
+        (find_own(cost).function, find_own(cost).line, cost.usage.kind): cost.kept_bytes
         for cost in costs
         if cost.kept_bytes
     }
     for leak in truth["leaks"]:
-        assert kept.pop((leak["function"], leak["what"])) == pytest.approx(leak["bytes_per_term"])
+        site = leak["function"], leak["line"]
+        each = kept.pop((*site, leak["what"])) / 2 / lab.terms
+        assert each == pytest.approx(leak["bytes_per_term"])
         if leak["what"] == "thread_stack":  # what the library notes of a thread
-            assert kept.pop((leak["function"], "heap")) < 1000
+            assert kept.pop((*site, "heap")) < 1000 * 2 * lab.terms
     assert kept == {}
     if not truth["is_leak"]:
         most = find_own(max(costs, key=lambda cost: cost.peak_bytes))

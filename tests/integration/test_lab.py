@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -115,8 +114,7 @@ def test_the_workbook_opens_with_its_token_only_and_ends_on_sigterm():
         workbook.send_signal(signal.SIGTERM)
         workbook.wait(30)
         workbook.stdout.close()
-    time.sleep(0.5)
-    assert not [child for child in children if child.is_running()]
+    assert psutil.wait_procs(children, timeout=30)[1] == []
 
 
 WITHOUT_NETWORK = """

@@ -5,16 +5,15 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import nbformat
 import pytest
 from conftest import require_tracer
-from patches import apply_patch
+from submissions import INSTRUCTOR, hand_in, make_solution
 
 ROOT = Path(__file__).parents[2]
-INSTRUCTOR = ROOT / "instructor"
 LAB = "fib_leak"
 NAME = f"{LAB}.ipynb"
 FULL = {"program": 8.0, "answers": 2.0}
@@ -56,7 +55,7 @@ class Course:
         assert done.returncode == 0, done.stderr[-3000:]
         return done.stdout
 
-    def hand_in(self, student):
+    def fetch(self, student):
         """Return the folder of a student, with the release in it as nbgrader hands it out."""
         folder = self.folder / "submitted" / student / LAB
         shutil.copytree(self.folder / "release" / LAB, folder)
@@ -90,26 +89,20 @@ def course(tmp_path_factory):
     course = Course(folder / "memory", environment)
     shutil.rmtree(course.folder / "source" / "ps1")
     shutil.copy(INSTRUCTOR / "nbgrader" / "nbgrader_config.py", course.folder)
-    handed_out = shutil.ignore_patterns(LAB, "lab.json", ".*")
-    shutil.copytree(ROOT / "labs" / LAB, course.folder / "source" / LAB, ignore=handed_out)
+    subprocess.run(
+        [sys.executable, "-m", "lablib", "release", folder / "hand-out"], cwd=ROOT, check=True
+    )
+    shutil.copytree(folder / "hand-out" / "labs" / LAB, course.folder / "source" / LAB)
     course.nbgrader("generate_assignment", LAB)
-    course.hand_in("untouched")
-    fixed = course.hand_in("fixed")
-    mend(fixed)
-    shutil.copy(INSTRUCTOR / LAB / "answers.json", fixed)
-    forger = course.hand_in("forger")
-    mend(forger)
+    course.fetch("untouched")
+    fixed = course.fetch("fixed")
+    solution = make_solution(LAB, "")
+    hand_in(solution, fixed)
+    forger = course.fetch("forger")
+    hand_in(replace(solution, answers=None), forger)
     forge(forger)
     course.nbgrader("autograde", LAB)
     return course
-
-
-def mend(folder):
-    """Put the reference fix into a folder."""
-    program = folder / f"{LAB}.c"
-    program.write_text(
-        apply_patch(program.read_text(), (INSTRUCTOR / LAB / "solution.patch").read_text())
-    )
 
 
 def forge(folder):
@@ -125,9 +118,10 @@ def forge(folder):
 def test_a_release_has_the_program_and_the_form_and_no_solution(course):
     released = course.folder / "release" / LAB
     assert {path.name for path in released.iterdir()} == {
-        *(NAME, f"{LAB}.c", "answers.json", "README.md")
+        *(NAME, f"{LAB}.c", "answers.json", "lab.json", "README.md")
     }
     assert not any(json.loads((released / "answers.json").read_text()).values())
+    assert "expected" not in (released / "lab.json").read_text()
 
 
 def test_the_reference_fix_has_all_points_and_what_was_handed_out_none(course):

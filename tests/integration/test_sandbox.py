@@ -13,12 +13,15 @@ from pathlib import Path
 import pytest
 from conftest import try_capped_groups
 from hostile import PROGRAMS
+from parallel import MACHINE
 
 import lablib
 from lablib.errors import GradingError
 from lablib.grading import limits
 from lablib.grading.limits import Limits
 from lablib.grading.sandbox import Sandboxed
+
+pytestmark = pytest.mark.xdist_group(MACHINE)
 
 NOBODY = pwd.getpwnam("nobody").pw_uid
 CHECKOUT = Path(lablib.__file__).parents[1]

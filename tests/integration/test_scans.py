@@ -7,6 +7,7 @@ import pytest
 from cases import GLIBC, GLIBC_STATIC, JEMALLOC, MUSL, TCMALLOC, Case
 from checks import stacks_through
 from conftest import give_up
+from waiting import wait_until
 from workload import build_case, build_workload, release_traced
 
 from lablib import scanning
@@ -164,7 +165,7 @@ def test_threads_that_make_move_and_free_blocks_never_seem_to_lose_one(
     monkeypatch.setattr(scanning, "MIN_AGE_S", 0.0)  # so that it holds for the youngest, too
     workload = build_case(Case("", "", "churn_reached", allocator=allocator), tmp_path)
     with release_traced(workload) as (_, tracer):
-        time.sleep(1)
+        wait_until(lambda: tracer.snapshot().live_blocks > 100)
         scans = [scan(tracer) for _ in range(8)]
     assert [each.lost_blocks for each in scans] == [0] * 8
     assert sum(stack.reached_blocks for stack in scans[-1].stacks) > 100

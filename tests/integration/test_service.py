@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from waiting import wait_until
 
 from lablib.apps import LocalApp, build_app
 from lablib.errors import TargetError, TracerError
@@ -169,7 +170,7 @@ def test_a_killed_target_leaves_its_last_snapshot(app):
     symbols = ProcessSymbols(app.pid)
     with contextlib.closing(symbols), Tracer(app.pid, symbols) as tracer:
         app.release()
-        time.sleep(0.5)
+        wait_until(lambda: tracer.snapshot().events.allocations > 100)
         os.kill(app.pid, signal.SIGKILL)
         app.wait(5)
         last = tracer.stop()
@@ -187,7 +188,7 @@ def test_two_sessions_on_one_process_agree(app):
         Tracer(app.pid, symbols) as second,
     ):
         app.release()
-        time.sleep(0.5)
+        wait_until(lambda: first.snapshot().events.allocations > 100)
         os.kill(app.pid, signal.SIGKILL)
         app.wait(5)
         assert first.stop().events == second.stop().events
@@ -225,9 +226,12 @@ def programs(tmp_path):
 
 
 def start_as_nobody(*command):
-    return subprocess.Popen(
+    """Start one that waits for a line, and return when it has its libraries."""
+    process = subprocess.Popen(
         command, user=NOBODY, group=NOBODY, extra_groups=[], stdin=subprocess.PIPE
     )
+    wait_until(lambda: "libc.so" in Path(f"/proc/{process.pid}/maps").read_text())
+    return process
 
 
 @needs_root
@@ -235,7 +239,6 @@ def test_a_program_with_more_rights_than_its_caller_is_refused(programs):
     for name in ("setuid", "setgid"):
         process = start_as_nobody(programs / name)
         try:
-            time.sleep(0.2)
             for operation in ("trace_heap", "trace_memory"):
                 assert "TargetError" in ask_as_nobody(process.pid)(operation), name
         finally:
@@ -247,11 +250,10 @@ def test_a_program_with_more_rights_than_its_caller_is_refused(programs):
 def test_becoming_a_setuid_program_ends_the_counting(programs):
     process = start_as_nobody(programs / "plain", programs / "setuid")
     try:
-        time.sleep(0.2)
         with Tracer(process.pid, ProcessSymbols(process.pid)) as tracer:
             process.stdin.write(b"\n\n")
             process.stdin.flush()
-            time.sleep(0.5)
+            wait_until(lambda: not tracer.snapshot().is_running)
             last = tracer.stop()
     finally:
         process.kill()

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -70,11 +69,14 @@ def test_ctrl_c_ends_the_tracing_with_a_verdict():
     sleeper = subprocess.Popen(["sleep", "60"])
     try:
         tracing = subprocess.Popen(
-            [*LAB, "--json", "--pid", str(sleeper.pid)], stdout=subprocess.PIPE, text=True
+            [*LAB, "--json", "--pid", str(sleeper.pid)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
-        time.sleep(3)
+        assert f"process {sleeper.pid}: " in tracing.stderr.readline()  # after five seconds
         tracing.send_signal(signal.SIGINT)
-        out, _ = tracing.communicate(timeout=20)
+        out, _ = tracing.communicate(timeout=60)
         assert json.loads(out)["target"]["pid"] == sleeper.pid
         assert sleeper.poll() is None
     finally:

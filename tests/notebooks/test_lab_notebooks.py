@@ -6,12 +6,13 @@ All are run down to the questions, and a few are judged as well; `./lab test --l
 import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from accessibility import find_problems
 from conftest import require_tracer
 from execution import ROOT, run_lab
-from patches import apply_patch
+from submissions import hand_in, make_solution
 
 from lablib.grading.labs import list_labs, load_lab
 from lablib.teaching import open_lab
@@ -21,17 +22,19 @@ HASTE = "3"
 
 # What is shown beside the prediction, where the program is as it was handed out.
 RESULTS = {
-    "fib_leak": r"[78]\d\d,\d\d\d bytes / s \(.+ KiB / s\)",
+    "fib_leak": r"[\d,]{7,9} bytes / s \(.+ / s\)",
     "error_path": "“only while calls fail”",
     "realloc_grow": "“it stays, and nobody can use it again”",
     "mmap_leak": "“mappings”",
     "thread_stack": r"\d\d\d? KiB",
     "fd_leak": "“open files”",
     "shm_survivor": r"1,\d+(\.\d)? KiB",
-    "cache_not_leak": r"\d(\.\d+)? %",
-    "arena_hold": r"1\d(\.\d+)? MiB",
-    "overfix": r"\d+ KiB / s",
-    "reachable": r"[3-6]\d %",
+    "cache_not_leak": r"[1-4]?\d %",
+    "arena_hold": r"1?\d(\.\d)? MiB",
+    "overfix": r"[\d,]+ KiB / s",
+    "two_suspects": "“what is resident”",
+    "incident": r"\d+ %",
+    "reachable": r"[1-9]\d %",
 }
 
 
@@ -102,8 +105,8 @@ def test_the_reference_fix_has_all_points_in_the_notebook(tmp_path):
     folder = tmp_path / "fib_leak"
     shutil.copytree(ROOT / "labs" / "fib_leak", folder)
     lab = open_lab(folder)
-    program, patch = folder / "fib_leak.c", ROOT / "instructor" / "fib_leak" / "solution.patch"
-    program.write_text(apply_patch(program.read_text(), patch.read_text()))
+    solution = make_solution("fib_leak", "")
+    hand_in(replace(solution, answers=None), folder)
     assert (lab.points("program"), lab.points("answers")) == (8.0, 0.0)
-    shutil.copy(ROOT / "instructor" / "fib_leak" / "answers.json", folder)
+    hand_in(solution, folder)
     assert (lab.points("program"), lab.points("answers")) == (8.0, 2.0)

@@ -94,8 +94,8 @@ def test_a_text_need_name_nobody_where_no_name_is_asked_for():
     assert judge(question, "A test would have.").state == "passed"
 
 
-OOM = make_question(expected="oom_seconds", tolerance=0.2, feedback=WHEN)
-PEAK = make_question(expected="peak_rss_bytes", tolerance=0.1, feedback=WHEN)
+OOM = make_question(expected="oom_seconds", may_be_never=True, tolerance=0.2, feedback=WHEN)
+PEAK = make_question(expected="peak_rss_bytes", may_be_never=True, tolerance=0.1, feedback=WHEN)
 
 
 @pytest.mark.parametrize(

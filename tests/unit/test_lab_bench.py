@@ -45,6 +45,18 @@ def test_answers_are_kept_in_the_file_and_stand_in_the_form_again(folder):
     assert again.keep() == 2
 
 
+def test_a_text_a_name_and_never_are_answers_too(tmp_path):
+    folder = shutil.copytree(LABS_DIR / "incident", tmp_path / "incident")
+    form = QuestionForm(load_lab("incident"), folder)
+    given = {"function": "take_in", "oom_seconds": "Never", "cause": "Because of it."}
+    for name, answer in given.items():
+        form.fields[name].value = answer
+    assert form.keep() == 3
+    assert read_answers(folder) == {**read_answers(folder), **given, "oom_seconds": "never"}
+    again = QuestionForm(load_lab("incident"), folder)
+    assert [again.fields[name].value for name in given] == ["take_in", "never", "Because of it."]
+
+
 def test_what_is_no_number_is_said_and_nothing_is_kept(folder):
     form = QuestionForm(load_lab(NAME), folder)
     form.fields["bytes"].value = "many"
@@ -155,3 +167,22 @@ def test_what_was_seen_is_a_table_that_says_what_is_not_known(capsys):
         "Without the tracer, by the kernel's account only: no tracer here"
         in capsys.readouterr().out
     )
+
+
+def test_names_texts_and_never_are_kept_as_they_are_written(tmp_path):
+    folder = shutil.copytree(LABS_DIR / "incident", tmp_path / "incident")
+    form = QuestionForm(load_lab("incident"), folder)
+    written = {"function": "take_in", "cause": "It does.\nStill.", "oom_seconds": " Never "}
+    for name, value in written.items():
+        form.fields[name].value = value
+    form.fields["peak_rss_bytes"].value = "12 MiB"
+    assert form.keep() == 4
+    kept = read_answers(folder)
+    assert (kept["function"], kept["cause"]) == ("take_in", "It does.\nStill.")
+    assert (kept["oom_seconds"], kept["peak_rss_bytes"]) == ("never", 12 << 20)
+    again = QuestionForm(load_lab("incident"), folder)
+    assert again.fields["oom_seconds"].value == "never"
+    assert again.keep() == 4
+    form.fields["oom_seconds"].value = "now"
+    with pytest.raises(LabError, match="“now” is not understood"):
+        form.keep()

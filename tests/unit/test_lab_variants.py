@@ -3,7 +3,9 @@
 import json
 
 import pytest
+from click.testing import CliRunner
 
+from lablib.cli_check import check
 from lablib.errors import GradingError
 from lablib.grading.keys import make_key, read_key
 from lablib.grading.labs import list_labs, load_lab
@@ -172,3 +174,10 @@ def test_a_file_that_is_no_key_is_refused(tmp_path):
     (tmp_path / "short").write_text("secret\n")
     with pytest.raises(GradingError, match="too short"):
         read_key(tmp_path / "short")
+
+
+def test_a_variant_is_judged_by_whose_it_is_and_where_it_lies(tmp_path):
+    make_key(tmp_path / "key")
+    ran = CliRunner().invoke(check, ["fib_leak", "--key-file", str(tmp_path / "key")])
+    assert ran.exit_code == 2
+    assert "--student ID --submission DIR" in ran.output

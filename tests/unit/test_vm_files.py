@@ -72,6 +72,22 @@ def test_a_path_in_the_tracers_unit_stands_for_itself(monkeypatch, tmp_path):
     assert r'/100%% \"$$HOME\" \\n/tracer.sock"' in command
 
 
+def test_the_tracers_unit_waits_for_its_socket_and_no_longer_than_its_process_lives(
+    monkeypatch, tmp_path
+):
+    monkeypatch.setenv("LAB_TRACER_SOCKET", f"{tmp_path}/tracer.sock")
+    line = re.search(r"^ExecStartPost=(.*) \$MAINPID$", control.describe_unit(), re.MULTILINE)[1]
+    words = [word.replace("$$", "$") for word in shlex.split(line)]
+    with subprocess.Popen(["sleep", "60"]) as service:
+        waiting = subprocess.Popen([*words, str(service.pid)])
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(f"{tmp_path}/tracer.sock")
+            assert waiting.wait(60) == 0
+        (tmp_path / "tracer.sock").unlink()
+        service.kill()
+    assert subprocess.run([*words, str(service.pid)], timeout=60).returncode == 1
+
+
 @pytest.fixture
 def address(tmp_path, monkeypatch):
     """Runs the script that prints the address, with paths of this test and the guest's port."""

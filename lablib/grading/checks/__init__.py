@@ -7,6 +7,7 @@
     flat_kernel         so is what the kernel counts (`what`), as the program is about to end
     left_alone          it takes as much address space as the program as handed out: nothing is
                         "mended" that was no leak
+    static_room         its globals and statics are hardly larger than as handed out
     flat_unwatched      and so is its resident set, or `what`, in the middle of a run that no tracer
                         looks at
     nothing_left        shared memory and files are gone when it has ended, killed or not, and it
@@ -25,7 +26,12 @@ from collections.abc import Callable
 
 from lablib.grading.checks.failing import Failed, NotChecked, shorten
 from lablib.grading.checks.heap import check_flat_heap
-from lablib.grading.checks.kernel import check_flat_kernel, check_flat_unwatched, check_left_alone
+from lablib.grading.checks.kernel import (
+    check_flat_kernel,
+    check_flat_unwatched,
+    check_left_alone,
+    check_static_room,
+)
 from lablib.grading.checks.leftovers import check_nothing_left
 from lablib.grading.checks.output import (
     check_builds,
@@ -49,6 +55,7 @@ CHECKS: dict[str, Callable[[Evidence, Check], str]] = {
     "flat_kernel": check_flat_kernel,
     "flat_unwatched": check_flat_unwatched,
     "left_alone": check_left_alone,
+    "static_room": check_static_room,
     "nothing_left": check_nothing_left,
     "no_memory_errors": check_no_memory_errors,
     "unchanged": check_unchanged,

@@ -8,6 +8,7 @@ from lablib.grading.checks.output import compare_output
 from lablib.grading.evidence import Evidence
 from lablib.grading.labs import Check
 from lablib.grading.measuring import Glance, Measurement
+from lablib.wording import make_printable
 
 _KERNEL_WORDS = {
     "rss_anon_bytes": ("bytes of anonymous memory", 128 << 10),
@@ -17,6 +18,8 @@ _KERNEL_WORDS = {
     "mappings": ("mappings", 2),
 }
 """What the kernel counts -> its words, and how much more of it 2N further terms may leave."""
+
+_STATIC_ROOM_BYTES = 256 << 10
 
 _UNWATCHED_WORDS = {
     "peak_rss_bytes": ("resident bytes", 4 << 20),
@@ -32,12 +35,14 @@ def check_flat_kernel(evidence: Evidence, check: Check) -> str:
     words, tolerance = _KERNEL_WORDS[what]
     tolerance = check.parameters.get("tolerance", tolerance)
     for level in LEVELS:
-        before, after = (_count(measure(evidence, level, n * terms), what) for n in (2, 4))
+        twice, four_times = (measure(evidence, level, n * terms) for n in (2, 4))
+        before, after = _count(twice, what), _count(four_times, what)
         if after - before > tolerance:
+            newest = _name_newest_file(four_times) if what == "open_files" else ""
             raise Failed(
                 f"At {level} it has {after:,} {words} at the end of {4 * terms:,} terms, and had "
                 f"{before:,} at the end of {2 * terms:,}: {(after - before) / 2 / terms:,.2f} more "
-                "with each term."
+                f"with each term.{newest}"
             )
     return f"The kernel counts as many {words} after {4 * terms:,} terms as after {2 * terms:,}."
 
@@ -55,6 +60,22 @@ def check_left_alone(evidence: Evidence, check: Check) -> str:
             "it was handed out: what was taken away was no leak."
         )
     return f"What is no leak is left alone: it takes {takes:,} bytes of address space."
+
+
+def check_static_room(evidence: Evidence, check: Check) -> str:
+    """Its globals and statics have no room for all that it was to give back."""
+    terms = evidence.lab.terms
+    for level in LEVELS:
+        has = measure(evidence, level, terms).static_bytes
+        had = evidence.measure_handed_out(terms).static_bytes
+        if has is None or had is None:
+            raise NotChecked("the program's end could not be looked at.")
+        if has - had > check.parameters.get("tolerance", _STATIC_ROOM_BYTES):
+            raise Failed(
+                f"At {level} its static data is {has:,} bytes, and was {had:,} as it was handed "
+                "out: room that is made beforehand is used up in the end."
+            )
+    return "Its static data has not become larger."
 
 
 def check_flat_unwatched(evidence: Evidence, check: Check) -> str:
@@ -86,6 +107,12 @@ def _count(measurement: Measurement, what: str) -> int:
     if value is None:
         raise NotChecked("the program's end could not be looked at.")
     return int(value)
+
+
+def _name_newest_file(measurement: Measurement) -> str:
+    """Return a sentence on the open file with the highest number; "" where it is not known."""
+    files = measurement.at_exit.newest_files if measurement.at_exit else ()
+    return f" The newest is {make_printable(files[0])}." if files else ""
 
 
 def _get_counted(glance: Glance, what: str) -> int:

@@ -13,7 +13,7 @@
 
 #define IMAGE_BYTES 56000
 #define IMAGES 900
-#define KEPT 220
+#define KEPT 150
 #define SCALED_BYTES 9000
 
 struct image {

@@ -39,6 +39,7 @@ LEAKY_SITE static char *take_basket(uint64_t visitor)
 
 LEAKY_SITE static void open_session(uint64_t visitor)
 {
+	struct session **place = &buckets[visitor % BUCKETS];
 	struct session *session = malloc(sizeof(*session));
 
 	if (!session)
@@ -47,8 +48,10 @@ LEAKY_SITE static void open_session(uint64_t visitor)
 	session->visitor = visitor;
 	session->is_open = 1;
 	session->basket = take_basket(visitor);
-	session->next = buckets[visitor % BUCKETS];
-	buckets[visitor % BUCKETS] = session;
+	session->next = NULL;
+	while (*place)
+		place = &(*place)->next;
+	*place = session;
 	open_sessions++;
 }
 

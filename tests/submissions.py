@@ -11,7 +11,7 @@ from lablib.grading.labs import ANSWERS, LABS_DIR, Lab, list_labs, list_sources,
 from lablib.grading.variants import draw_lab
 from lablib.truth import compute
 
-INSTRUCTOR = Path(__file__).parents[2] / "instructor"
+INSTRUCTOR = Path(__file__).parents[1] / "instructor"
 KEY = b"the key of the course in the tests"
 EXPECTS = re.compile(r'wrong: (.+); expects: "(.+)"$', re.MULTILINE)
 
