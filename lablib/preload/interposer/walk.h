@@ -16,7 +16,7 @@ enum rule { NO_RULE, CFA_FROM_SP, CFA_FROM_FP, OUTERMOST };
 
 #define PAGE_BITS 12
 #define MAX_FRAME_BYTES (8ULL << 20)
-#define MAX_STACK_BYTES (1ULL << 30) /* the first thread's may grow so far down */
+#define STACK_GAP (128ULL << 20) /* nothing else is mapped so close to the first stack */
 #define CACHED_RULES (1 << PAGE_BITS)
 #define MEMOS 8
 #define MAX_WORDS (2 * MAX_FRAMES)
@@ -182,8 +182,8 @@ static __attribute__((noinline)) int find_stack(u64 sp)
 	forget_stacks(me.slot_number);
 	if (!is_found)
 		return 0;
-	if (is_first)
-		low = high - MAX_STACK_BYTES;
+	if (is_first && low > high - STACK_GAP)
+		low = high - STACK_GAP; /* it may grow so far without our asking again */
 	else if (self > sp && self < high)
 		high = self & ~7ULL; /* a thread's own record lies above its frames */
 	me.stack_low = low;
@@ -244,8 +244,8 @@ static inline int step(
 static inline void walk(struct segment *segment, const struct registers *from, u64 window,
 	u64 is_mapping, struct memo *memo, struct stack *stack)
 {
+	u64 id, low = me.stack_low, high = me.stack_high;
 	struct registers now = *from;
-	u64 id;
 
 	memo->pc = from->pc;
 	memo->sp = from->sp;
@@ -271,6 +271,11 @@ static inline void walk(struct segment *segment, const struct registers *from, u
 		}
 	}
 	stack->id = id ? id : 1;
+	if (me.depth > 1 &&
+		high) { /* a handler may have a stack of its own: back to the one below it */
+		me.stack_low = low;
+		me.stack_high = high;
+	}
 }
 
 static inline int is_unchanged(const struct memo *memo, const struct registers *from, u64 window)

@@ -1,6 +1,6 @@
 /*
- * interrupted.c - to be run with masking.c preloaded: makes pairs of malloc and free while signals
- * come 20,000 times a second; the handler leaks 24 bytes, 3,000 times in all, and makes a pair too.
+ * interrupted.c - to be run with masking.c preloaded: makes pairs of malloc and free, and has a
+ * signal come soon, 3,000 times; the handler leaks 24 bytes each time, and makes a pair too.
  */
 #include <sys/time.h>
 
@@ -20,10 +20,8 @@ LEAKY_SITE static void leak_in_handler(void)
 static void on_alarm(int signal_number)
 {
 	(void)signal_number;
-	if (leaks < LEAKS) {
-		leaks++;
-		leak_in_handler();
-	}
+	leaks++;
+	leak_in_handler();
 }
 
 LEAKY_SITE static void make_pair(void)
@@ -34,12 +32,17 @@ LEAKY_SITE static void make_pair(void)
 int main(int argc, char **argv)
 {
 	struct leaky_options options = leaky_start(argc, argv);
-	struct itimerval often = { { 0, 50 }, { 0, 50 } };
 
 	leaky_wait_for_release(&options);
-	if (signal(SIGALRM, on_alarm) == SIG_ERR || setitimer(ITIMER_REAL, &often, NULL))
-		leaky_fail("setitimer");
-	while (leaks < LEAKS)
-		make_pair();
+	if (signal(SIGALRM, on_alarm) == SIG_ERR)
+		leaky_fail("signal");
+	for (int soon = 0; soon < LEAKS; soon++) {
+		struct itimerval once = { { 0, 0 }, { 0, 10 + soon % 40 } };
+
+		if (setitimer(ITIMER_REAL, &once, NULL))
+			leaky_fail("setitimer");
+		while (leaks == soon)
+			make_pair();
+	}
 	return 0;
 }
