@@ -50,6 +50,7 @@ class Hold:
         """Take process `pid`, which is or will be traced by this thread; `name` is for messages."""
         self.pid = pid
         self.is_late = False
+        self.is_at_exit = False
         self.exit_code: int | None = None
         self.has_executed = False
         self._name = name
@@ -108,6 +109,7 @@ class Hold:
         while is_wanted():
             stop = self.wait_for_change(os.WNOHANG)
             if stop == EXIT_STOP:
+                self.is_at_exit = True
                 return True
             self.has_executed |= stop == EXEC_STOP
             if self.exit_code is not None:

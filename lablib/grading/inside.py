@@ -61,7 +61,9 @@ def main() -> None:
         drop_capabilities()
         os.chdir(orders["folder"])
         for name, limit in orders["limits"].items():
-            resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (limit, limit))
+            # At the first limit of processor time comes SIGXCPU, which tells; at the last SIGKILL.
+            last = limit + 1 if name == "CPU" else limit
+            resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (limit, last))
         for number in (signal.SIGPIPE, signal.SIGXFSZ):  # which Python ignores
             signal.signal(number, signal.SIG_DFL)
         forbid_calls(orders["may_fork"])

@@ -116,6 +116,7 @@ class Sandboxed(AbstractContextManager["Sandboxed"]):
         self._command = command[0]
         self._hold: Hold | None = None
         self._ended_by = ""
+        self._ran_s = 0.0
         self._first: int | None = None
         self._watch: Watch | None = None
         uid = next(_uids) if os.getuid() == 0 else None
@@ -189,8 +190,8 @@ class Sandboxed(AbstractContextManager["Sandboxed"]):
         hold.reach_first_instruction()
 
     def release(self) -> None:
-        """Let it run; its time counts from now."""
-        self._started_s = time.monotonic()
+        """Let it run; its time counts from now, or goes on where it has run to its exit."""
+        self._started_s = time.monotonic() - self._ran_s
         if self._hold is not None:
             self._hold.release()
         self._open_gate()
@@ -202,7 +203,9 @@ class Sandboxed(AbstractContextManager["Sandboxed"]):
         """
         assert self._hold is not None
         self._started_s = time.monotonic()
-        return self._hold.run_to_exit(self.is_running)
+        is_at_exit = self._hold.run_to_exit(self.is_running)
+        self._ran_s = time.monotonic() - self._started_s
+        return is_at_exit
 
     @property
     def has_executed(self) -> bool:
@@ -275,8 +278,9 @@ class Sandboxed(AbstractContextManager["Sandboxed"]):
         """
         self._process.wait()
         while self._first is not None and not select.select([self._first], [], [], 0.01)[0]:
-            if self._hold is not None and self._hold.wait_for_change(os.WNOHANG) is not None:
-                self._hold.release()
+            hold = self._hold
+            if hold and (hold.is_at_exit or hold.wait_for_change(os.WNOHANG) is not None):
+                hold.release()
         for stream in self._streams:
             stream.join()
 

@@ -123,3 +123,25 @@ def test_where_the_machine_s_memory_runs_out_nobody_is_blamed(tmp_path, monkeypa
         program.release()
         with pytest.raises(GradingError, match="nobody can say"):
             program.finish()
+
+
+def test_who_only_computes_has_run_out_of_time_on_a_busy_machine_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(limits.os, "getloadavg", lambda: (100.0, 100.0, 100.0))
+    words = ["/usr/bin/sh", "-c", "while :; do :; done"]
+    with Sandboxed(tmp_path, words, Limits(seconds=1.0), None) as program:
+        program.hold()
+        program.run_to_exit()
+        program.release()
+        run = program.finish()
+    assert run.ended_by == "time"
+    assert run.seconds >= 1
+
+
+def test_who_is_held_at_its_exit_ends_with_an_error_of_ours(tmp_path):
+    with (
+        pytest.raises(ZeroDivisionError),
+        Sandboxed(tmp_path, ["/bin/true"], Limits(), None) as program,
+    ):
+        program.hold()
+        assert program.run_to_exit()
+        raise ZeroDivisionError
