@@ -12,7 +12,7 @@ from typing import Any
 from lablib.truth import compute
 
 COMPUTED = "computed"
-VARIATION = ("parameters", "names", "swapped", "sources")
+VARIATION = ("parameters", "names", "sources")
 """What of a lab.json says how variants differ; a rendered one has none of it."""
 
 
@@ -37,7 +37,7 @@ class Rendering:
     def apply(self, text: str) -> str:
         """Return a text of the lab with the numbers in its #define lines, and the new names.
 
-        Only whole identifiers are renamed, all at once: two may change places.
+        Only whole identifiers are renamed, all at once: two may even change places.
         """
         if self.numbers:
             macros = "|".join(map(re.escape, self.numbers))

@@ -6,7 +6,6 @@ A lab.json says what may differ:
 
     "parameters": {"SIDE": [160, 200, 240]}     the number of `#define SIDE` in the sources
     "names": {"begin_job": ["begin_job", ...]}  an identifier, in the sources and in all texts
-    "swapped": [["read_title", "read_body"]]    identifiers that change places
     "sources": ["queue.c", "pool.c"]            programs of which one is handed out; beside each
                                                 is a JSON of its own: parameters, names, expected
     "expected": {"computed": "SIDE * SIDE"}     a number that follows from the parameters
@@ -56,16 +55,10 @@ def draw_rendering(name: str, data: Mapping[str, Any], key: bytes, student: str)
     def choose(what: str, choices: Sequence[T]) -> T:
         return draw(key, f"{name}/{what}/{student}", choices)
 
-    places: dict[str, str] = {}
-    for number, group in enumerate(data.get("swapped", ())):
-        order = choose(f"swapped {number}", list(itertools.permutations(group)))
-        places |= dict(zip(group, order, strict=True))
-    numbers, renamed = (
+    numbers, names = (
         {each: choose(each, choices) for each, choices in data.get(what, {}).items()}
         for what in ("parameters", "names")
     )
-    names = {old: places.get(old, old) for old in (*renamed, *places)}
-    names = {old: renamed.get(new, new) for old, new in names.items()}
     letters = {}
     for question in data.get("questions", ()):
         if not question.get("choices"):

@@ -137,11 +137,13 @@ def test_who_only_computes_has_run_out_of_time_on_a_busy_machine_too(tmp_path, m
     assert run.seconds >= 1
 
 
-def test_who_is_held_at_its_exit_ends_with_an_error_of_ours(tmp_path):
-    with (
-        pytest.raises(ZeroDivisionError),
-        Sandboxed(tmp_path, ["/bin/true"], Limits(), None) as program,
-    ):
+def hold_at_exit_and_fail(folder):
+    """Fail while a program is held at its exit."""
+    with Sandboxed(folder, ["/bin/true"], Limits(), None) as program:
         program.hold()
-        assert program.run_to_exit()
-        raise ZeroDivisionError
+        raise ZeroDivisionError(program.run_to_exit())
+
+
+def test_who_is_held_at_its_exit_ends_with_an_error_of_ours(tmp_path):
+    with pytest.raises(ZeroDivisionError, match="True"):
+        hold_at_exit_and_fail(tmp_path)

@@ -120,7 +120,7 @@ def test_a_hand_out_has_the_labs_and_nothing_of_their_answers(hand_outs, tmp_pat
     assert list_labs(tmp_path / "labs") == list_labs()
     for name in list_labs():
         text = (tmp_path / "labs" / name / "lab.json").read_text()
-        assert not re.search(r'"(expected|feedback|parameters|names|swapped|sources|truth)"', text)
+        assert not re.search(r'"(expected|feedback|parameters|names|sources|truth)"', text)
         assert '"question ' not in text
         assert not (tmp_path / "labs" / name / "families").exists()
         lab = load_lab(name, tmp_path / "labs")
@@ -191,7 +191,7 @@ def test_the_texts_name_no_number_of_the_variant(name, unpacked):
 @pytest.mark.parametrize("name", list_labs())
 def test_a_variant_differs_in_three_things_and_not_in_its_shape(name):
     data = read_lab_data(LABS_DIR / name)
-    varied = [*data.get("parameters", ()), *data.get("names", ()), *data.get("swapped", ())]
+    varied = [*data.get("parameters", ()), *data.get("names", ())]
     assert len(varied) >= 3
     assert all(
         len(set(choices)) == len(choices) > 1
