@@ -44,6 +44,8 @@ HANDED_OUT = {
     "arena_hold": "No answer",
     "overfix": "bytes a term from write_answer (",
     "reachable": "bytes a visitor from add_page (",
+    "two_suspects": "Still {LINES_BYTES} bytes a term from write_bill (",
+    "incident": "Mend it; or, if there is nothing to mend",
 }
 """What is said of a lab as it was handed out, by the arithmetic of its questions."""
 
@@ -176,7 +178,7 @@ def test_another_right_fix_has_all_points_too(case, report):
 @pytest.mark.parametrize("case", HAND_OUTS, ids=str)
 def test_what_was_handed_out_has_no_points(case, report):
     failed = next(f for f in report.findings if f.state == "failed")
-    assert fill_in(load_variant(case), HANDED_OUT.get(case.lab, "")) in failed.sentence
+    assert fill_in(load_variant(case), HANDED_OUT[case.lab]) in failed.sentence
     assert report.points == 0
     assert not report.has_passed
 
