@@ -166,7 +166,7 @@ def _hold(pid: int, stay: int, report: int) -> None:
         threads.stop()
         held = threads.read()
     except TargetError as error:
-        threads.release()
+        threads.give_up()
         _send(report, {"error": (error.message, error.fix)})
         return
     described = [(each.thread, each.stack_pointer, len(each.registers)) for each in held]
@@ -235,18 +235,28 @@ class _Threads:
                     with contextlib.suppress(OSError):  # a processor without them
                         sets.append(ptrace.read_registers(thread, which))
                 words = memoryview(general).cast("q")
-                if (
-                    machine == "x86_64"
-                    and words[_RESULT] == _EINTR
-                    and words[_CALL_NUMBER] in _RESTARTED
-                ):
-                    ptrace.ptrace(ptrace.POKEUSER, thread, 8 * _RESULT, _ERESTARTNOHAND)
+                _restart_call(thread, words)
             except OSError:
                 raise TargetError(f"process {self._pid} ended while it was held") from None
             padded = b"".join(each + b"\0" * (-len(each) % 8) for each in sets)
             stack_pointer = words[_STACK_POINTER[machine]] % (1 << 64)
             held.append(HeldThread(thread, stack_pointer, padded))
         return held
+
+    def give_up(self) -> None:
+        """Let all threads go on that were asked to stop, each once it stands, as if none had been.
+
+        A thread that can't be stopped is not waited for beyond `STOP_TIMEOUT_S`; what it waits for
+        is not interrupted.
+        """
+        deadline_s = time.monotonic() + STOP_TIMEOUT_S
+        while not self._all_stand() and time.monotonic() < deadline_s:
+            time.sleep(_POLL_S)
+        for thread in self._signals:
+            with contextlib.suppress(OSError):
+                general = ptrace.read_registers(thread, ptrace.GENERAL_REGISTERS)
+                _restart_call(thread, memoryview(general).cast("q"))
+        self.release()
 
     def release(self) -> bool:
         """Let all threads go on that stand, and return whether they all stood up to now."""
@@ -321,3 +331,13 @@ class _Threads:
             is_event = state.si_status >> 8 == _EVENT_STOP
             self._signals[thread] = 0 if is_event else state.si_status
         return self._seized <= set(self._signals)
+
+
+def _restart_call(thread: int, words: memoryview[int]) -> None:
+    """Have a thread that stands make its system call again, if that would end with EINTR."""
+    if (
+        os.uname().machine == "x86_64"
+        and words[_RESULT] == _EINTR
+        and words[_CALL_NUMBER] in _RESTARTED
+    ):
+        ptrace.ptrace(ptrace.POKEUSER, thread, 8 * _RESULT, _ERESTARTNOHAND)

@@ -52,7 +52,7 @@ def test_the_first_lab_can_be_done_with_the_hand_out_alone(hand_out):
     )
 
     folder = hand_out / "labs" / LAB.name
-    (solution,) = list_patches(LAB.name, "solution")
+    (solution,) = list_patches(LAB.name, "", "solution")
     (folder / LAB.source).write_text(make_program(LAB, solution))
     (folder / ANSWERS).write_text(json.dumps({each.name: 1 for each in LAB.questions}))
     status, report = check(hand_out)
