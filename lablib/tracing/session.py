@@ -11,6 +11,7 @@ import dataclasses
 import os
 import struct
 import time
+from bisect import bisect_right
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +48,8 @@ RSS_BYTES_PER_BLOCK = 256
 """A target may have one live block for so many bytes of its memory before its table is full."""
 
 _EVENT_KEY, _EVENT = struct.Struct("=2Q"), struct.Struct("=6Q")
+_Report = tuple[tuple[Any, ...], tuple[Any, ...]]
+"""A mapping's report: (time in ns, thread), and the fields of `struct mapping_event`."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,7 @@ class HeapSession:
         self._target = target
         self._options = options
         self._ledgers: dict[int, MappingLedger] = defaultdict(_make_ledger)
+        self._waiting_reports: list[_Report] = []
         self._has_lost_leader = False
         self._probed_thread = target.pid
         self._holder: Holder | None = None
@@ -266,9 +270,22 @@ class HeapSession:
         return holder.release()
 
     def _take_mapping_events(self) -> None:
-        keys, values = self._program.take_mapping_events()
-        events = zip(_EVENT_KEY.iter_unpack(keys), _EVENT.iter_unpack(values), strict=True)
-        for (time_ns, thread), (kind, process, address, length, stack, its_class) in sorted(events):
+        """Enter the reports up to now, in the order of time.
+
+        A map is read bucket by bucket, so a younger report may be found where an older one is
+        missed: it came into a bucket that had been read. What is younger than the first read waits
+        for the next time; the second read finds what was on its way into the map at the first.
+        """
+        now_ns = time.monotonic_ns()
+        reports = self._waiting_reports
+        for _ in range(2):
+            keys, values = self._program.take_mapping_events()
+            reports += zip(_EVENT_KEY.iter_unpack(keys), _EVENT.iter_unpack(values), strict=True)
+        reports.sort()
+        count = bisect_right(reports, now_ns, key=_time_of)
+        for (time_ns, thread), (kind, process, address, length, stack, its_class) in reports[
+            :count
+        ]:
             self._ledgers[process].apply(
                 MappingEvent(
                     time_ns,
@@ -280,6 +297,7 @@ class HeapSession:
                     MAPPING_CLASSES[its_class],
                 )
             )
+        self._waiting_reports = reports[count:]
 
     def _describe_mappings(self) -> list[list[Any]]:
         return [
@@ -326,6 +344,10 @@ def _open_memory(pid: int, thread: int) -> int:
         return os.open(f"/proc/{pid}/task/{thread}/mem", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         raise TargetError(f"process {pid} ended while it was held") from None
+
+
+def _time_of(report: _Report) -> int:
+    return int(report[0][0])
 
 
 def _make_ledger() -> MappingLedger:
