@@ -52,8 +52,7 @@ def test_its_truth_is_what_it_keeps_and_holds(looks, source):
     for leak in truth["leaks"]:
         site = leak["function"], leak["line"]
         each = kept.pop((*site, leak["what"])) / 2 / lab.terms
-        # An unmapping at one of the two ends may be seen a term earlier or later.
-        assert each == pytest.approx(leak["bytes_per_term"], rel=0.01)
+        assert each == leak["bytes_per_term"]
         if leak["what"] == "thread_stack":  # what the library notes of a thread
             assert kept.pop((*site, "heap")) < 1000 * 2 * lab.terms
     assert kept == {}

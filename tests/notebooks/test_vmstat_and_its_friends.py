@@ -120,13 +120,14 @@ def test_the_judge_tells_the_decoy_from_the_leak():
     text, _ = read_outputs(VMSTAT)
     assert re.search(r"^page_cache: Page cache, not a leak", text, re.MULTILINE)
     leaking = read_result(VMSTAT, "It leaks for about five seconds. Which columns move?")
+    shared = read_result(VMSTAT, "Which columns move now?")
+    assert "cache rises" in shared
     if pages_out_by_itself():
         assert len(re.findall(r"^page_cache: ", text, re.MULTILINE)) == 1
     else:
         assert re.search(r"^shrinking: ", text, re.MULTILINE)
         assert leaking == "“free and available fall, cache stays”"
-    shared = read_result(VMSTAT, "Which columns move now?")
-    assert shared == "“free and available fall, cache rises”"
+        assert shared == "“free and available fall, cache rises”"
 
 
 def test_rss_grows_by_a_file_that_costs_nothing(file_mib):
