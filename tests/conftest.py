@@ -97,7 +97,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> UnitSch
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Remember whether an engine runs that shall run on."""
-    session.config.stash[HAD_ENGINE] = is_worker(session.config) or _has_engine()
+    config = session.config
+    starts_none = is_worker(config) or config.getoption("--vm")  # those have one in the machine
+    config.stash[HAD_ENGINE] = starts_none or _has_engine()
 
 
 @pytest.hookimpl(trylast=True)
