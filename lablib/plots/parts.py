@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from lablib.plots.lettering import letter
 from lablib.plots.palette import HATCHES, AreaStyle
 
 MIB = 1 << 20
@@ -28,7 +29,7 @@ def make_key(style: AreaStyle, text: str = "") -> Patch:
         edgecolor=EDGE_COLOR,
         hatch=HATCHES[style.hatch],
         linewidth=0.8,
-        label=text or style.label,
+        label=text or letter(style.label),
     )
 
 
