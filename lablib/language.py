@@ -26,7 +26,7 @@ def reader_locale() -> str:
     return LOCALES.get(os.environ.get("LAB_LANG", ""), "")
 
 
-def say(text: str, **fields: Any) -> str:
+def say(text: str, /, **fields: Any) -> str:
     """Return a text for the reader, in the reader's language, with its `{fields}` filled in.
 
     `text` is the English one, as it stands in the catalogue. Without fields nothing is filled in,
@@ -45,7 +45,7 @@ def say(text: str, **fields: Any) -> str:
     return translated.format(**said) if said else translated
 
 
-def term(text: str, **fields: Any) -> Term:
+def term(text: str, /, **fields: Any) -> Term:
     """Return an English text that programs may compare, and that `say` shows to the reader."""
     return Term(text, fields)
 

@@ -235,7 +235,7 @@ def _describe_in_words(segment: Segment, resident: str) -> str:
             "PSS {size}" if is_whole else "its mapping's PSS {size}",
             size=format_size(vma.pss_bytes),
         ),
-        rights=", ".join(rights).capitalize(),
+        rights=say(", ").join(rights).capitalize(),
         permissions=vma.permissions,
         owner=guessed if segment.is_inferred else term(segment.owner),
         mapped=term(" Mapped: {path}", path=vma.path) if vma.path else "",

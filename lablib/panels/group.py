@@ -153,7 +153,7 @@ class GroupPanel(Panel[GroupSample]):
         shares = measure_waiting(latest[0], latest[-1])
         if not shares:
             return say("waiting <b>not known</b>")
-        return ", ".join(
+        return say(", ").join(
             f"{draw_sample(PRESSURE_STYLES[name])} {say(PRESSURE_STYLES[name].label)}"
             f" <b>{share:.0f} %</b>"
             for name, share in shares.items()

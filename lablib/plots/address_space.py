@@ -18,7 +18,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from lablib.plots.lettering import letter
 from lablib.plots.palette import HATCHES, SEGMENT_STYLES
-from lablib.plots.parts import EDGE_COLOR
+from lablib.plots.parts import EDGE_COLOR, make_figure
 from lablib.plots.regions import (
     Region,
     describe_region,
@@ -54,7 +54,7 @@ def plot_address_space(
     regions = shorten([describe_region(segment, resident) for segment in list_user_segments(space)])
     lines = list(_insert_gaps(regions))
     height = max(3.5, 1.6 + _ROW_INCHES * sum(_share_of(line) for line in lines))
-    figure = Figure(figsize=(12.8, height), dpi=100, layout="constrained")
+    figure = make_figure(height, 12.8)
     strip, labels, rows = figure.subplots(1, 3, width_ratios=(1, 8.5, 11))
     top = find_span(space)
     _draw_strip(strip, regions, top)

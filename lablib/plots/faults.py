@@ -83,7 +83,7 @@ def _describe(faults: Sequence[PageFault], totals: Counter[str], first: int) -> 
     if not faults:
         return say("No page fault was seen there.")
     pages = len({fault.page_address for fault in faults})
-    by_sort = ", ".join(
+    by_sort = say(", ").join(
         say("{count:,} by {touch}", count=totals[name], touch=style.label)
         if name != "protection"
         else say("{count:,} {touch}", count=totals[name], touch=style.label)

@@ -201,7 +201,7 @@ def describe_group(samples: Sequence[GroupSample]) -> str:
         else say("how long processes waited is not measured")
     )
     seconds = last.elapsed_s - first.elapsed_s
-    return say("In {seconds:,.1f} s: {events}.", seconds=seconds, events="; ".join(sentences))
+    return say("In {seconds:,.1f} s: {events}.", seconds=seconds, events=say("; ").join(sentences))
 
 
 def _whose(sample: GroupSample) -> str:

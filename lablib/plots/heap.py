@@ -35,7 +35,7 @@ def plot_live_bytes(
 
     One line per trace, in MiB, over the seconds since its tracing began.
     """
-    figure = Figure(figsize=(8, 3.5), layout="constrained") if axes is None else None
+    figure = make_figure(3.5, 8) if axes is None else None
     if figure is not None:
         axes = figure.subplots()
     assert axes is not None
@@ -60,7 +60,7 @@ def plot_live_bytes(
     axes.legend()
     drawn = figure if figure is not None else axes.figure
     assert isinstance(drawn, Figure)
-    return drawn, "; ".join(sentences) + "."
+    return drawn, say("; ").join(sentences) + "."
 
 
 def plot_heap_map(heap_map: HeapMap, title: str = "") -> tuple[Figure, str]:
@@ -156,7 +156,7 @@ def describe_heap_map(heap_map: HeapMap) -> str:
         "The heap has {size} from {start:#x} on: {parts}.",
         size=format_size(heap_map.end - heap_map.start),
         start=heap_map.start,
-        parts="; ".join(parts),
+        parts=say("; ").join(parts),
     )
 
 

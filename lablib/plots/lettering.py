@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -22,15 +23,20 @@ FONT_PACKAGE = "fonts-wqy-microhei"
 """What ./lab installs where the language is Chinese."""
 
 
-def letter(text: str, **fields: Any) -> str:
+def letter(text: str, /, **fields: Any) -> str:
     """Return a text for a figure as `say` does; in English where there is no font for it."""
-    if not reader_locale() or use_chinese_font():
+    if choose_font():
         return say(text, **fields)
     return str(Term(text, fields)) if fields else str(text)
 
 
+def choose_font() -> bool:
+    """Have matplotlib draw the reader's letters, before a figure is made; return whether it can."""
+    return not reader_locale() or _use_chinese_font()
+
+
 @lru_cache(maxsize=1)
-def use_chinese_font() -> bool:
+def _use_chinese_font() -> bool:
     """Have matplotlib take letters that its own font lacks from a Chinese one, if there is one.
 
     Returns whether there is; where there is none a printed sentence says so, once.
@@ -42,6 +48,8 @@ def use_chinese_font() -> bool:
                 fontManager.addfont(path)
             name = next(entry.name for entry in fontManager.ttflist if entry.fname == path)
             matplotlib.rcParams["font.family"] = ["DejaVu Sans", name]
+            # It has no bold letters, and matplotlib says so each time.
+            logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
             return True
     print(
         say(

@@ -235,5 +235,5 @@ def describe_strips(strips: Sequence[Strip], marks: Marks = ()) -> str:
     happened = [
         say("{words} at {at:.0f} s", words=term(words), at=at) for at, words in sorted(marks)
     ]
-    facts = {"columns": "; ".join(sentences), "happened": ", ".join(happened)}
+    facts = {"columns": say("; ").join(sentences), "happened": say(", ").join(happened)}
     return say("{columns}. Marked: {happened}.", **facts) if happened else f"{facts['columns']}."

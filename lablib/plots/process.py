@@ -107,7 +107,7 @@ def describe_sizes(samples: Sequence[ProcessSizes]) -> str:
         else:
             sentences.append(say("{name} could not be read", name=name))
     seconds = samples[-1].elapsed_s - samples[0].elapsed_s
-    return say("In {seconds:,.1f} s {events}.", seconds=seconds, events="; ".join(sentences))
+    return say("In {seconds:,.1f} s {events}.", seconds=seconds, events=say("; ").join(sentences))
 
 
 def plot_resident_pages(pages: ResidentPages, title: str = "") -> tuple[Figure, str]:
@@ -186,5 +186,5 @@ def describe_pages(pages: ResidentPages) -> str:
         size=format_size(pages.page_bytes),
         start=pages.start,
         resident=format_size(pages.resident_bytes),
-        parts=", ".join(parts),
+        parts=say(", ").join(parts),
     )

@@ -114,7 +114,7 @@ def describe_space(space: AddressSpace) -> str:
         span=format_size(find_span(space)),
         resident=format_size(space.rss_bytes),
         regions=count_of(len(space.segments), "region"),
-        parts=", ".join(parts),
+        parts=say(", ").join(parts),
     )
 
 

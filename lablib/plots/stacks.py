@@ -144,4 +144,4 @@ def describe_stacks(snapshots: Sequence[HeapSnapshot], lines: Sequence[StackLine
         )
         for line in lines
     ]
-    return say("After {at:.1f} s: {stacks}.", at=at, stacks="; ".join(parts))
+    return say("After {at:.1f} s: {stacks}.", at=at, stacks=say("; ").join(parts))

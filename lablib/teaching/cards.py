@@ -53,7 +53,7 @@ def summarise(capabilities: Sequence[Capability]) -> str:
         "{works} of {total} that were tried work; not: {missing}.",
         works=len(capabilities) - len(missing),
         total=total,
-        missing=", ".join(missing),
+        missing=say(", ").join(missing),
     )
 
 
@@ -83,8 +83,8 @@ def _render_card(name: str, capability: Capability | None, is_tried_now: bool) -
     ]
     if capability is not None:
         told = say("Tried" if capability.works else "Why")
-        lines.append(f"{told}: {html.escape(capability.reason)}")
-        fix = f"{say('What to do')}: {_set_command(capability.fix)}"
+        lines.append(say("{label}: {text}", label=told, text=html.escape(capability.reason)))
+        fix = say("What to do: {fix}", fix=_set_command(capability.fix))
         lines += [fix] if capability.fix else []
     return f'<div style="{_CARD.format(color=color)}">{"<br>".join(lines)}</div>'
 
@@ -100,6 +100,15 @@ def word_cards(capabilities: Sequence[Capability]) -> str:
     lines = []
     for capability in capabilities:
         sign, word, _ = _SIGNS[capability.works]
-        fix = f" {say('What to do')}: {capability.fix}" if capability.fix else ""
-        lines.append(f"{sign} {capability.name} {say(word)}: {capability.reason}.{fix}")
+        fix = say(" What to do: {fix}", fix=capability.fix) if capability.fix else ""
+        lines.append(
+            say(
+                "{sign} {name} {works}: {reason}.{fix}",
+                sign=sign,
+                name=capability.name,
+                works=word,
+                reason=capability.reason,
+                fix=fix,
+            )
+        )
     return "\n".join([*lines, summarise(capabilities)]) if lines else say("Nothing was tried yet.")

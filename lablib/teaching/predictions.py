@@ -139,7 +139,7 @@ class Prediction:
     def _read(self, answer: float | str) -> float | str:
         if self.choices:
             if answer not in self.choices:
-                options = "; ".join(say(self.describe(choice)) for choice in self.choices)
+                options = say("; ").join(say(self.describe(choice)) for choice in self.choices)
                 what = say("“{answer}” is not one of the choices", answer=answer)
                 raise LabError(
                     what if answer else say("nothing is chosen"),
@@ -219,7 +219,13 @@ def _set_side_by_side(question: str, said: str, result: str, sentence: str) -> _
         f"<p><strong>{_set_code(question)}</strong></p>"
         f"<table><thead><tr>{head}</tr></thead><tbody><tr>{body}</tr></tbody></table>"
         f"<p>{html.escape(sentence)}</p>",
-        "\n".join([question, *(f"{name}: {text}" for name, text in columns.items()), sentence]),
+        "\n".join(
+            [
+                question,
+                *(say("{label}: {text}", label=name, text=text) for name, text in columns.items()),
+                sentence,
+            ]
+        ),
     )
 
 

@@ -89,7 +89,7 @@ def _name_vma(space: AddressSpace, vma: Vma) -> str:
     """Return what lies in a VMA, each kind once; what is only the rest of a page is left out."""
     inside = [segment for segment in space.segments if segment.vma.start == vma.start]
     told = [segment for segment in inside if segment.kind != "padding"] or inside
-    return ", ".join(dict.fromkeys(say(name_segment(segment)) for segment in told))
+    return say(", ").join(dict.fromkeys(say(name_segment(segment)) for segment in told))
 
 
 def _to_html(caption: str, columns: Sequence[str], rows: Sequence[Sequence[str | int]]) -> str:

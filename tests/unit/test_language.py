@@ -1,6 +1,7 @@
 """What is said in the reader's language, and what stays English."""
 
 import copy
+import subprocess
 import sys
 
 import pytest
@@ -54,8 +55,6 @@ def test_english_reads_no_catalogue(monkeypatch):
 
 
 def test_english_needs_no_babel():
-    import subprocess
-
     script = (
         "import sys; sys.modules['babel'] = None;"
         "from lablib.language import say; print(say('{x} blocks', x=3))"

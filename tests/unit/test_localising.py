@@ -1,4 +1,4 @@
-"""Notebooks in another language: made anew when the English changes, and nothing of a learner lost."""
+"""Notebooks in another language: made anew when the English changes; no learner's work is lost."""
 
 import json
 

@@ -2,10 +2,9 @@
 
 import json
 import re
-from pathlib import Path
 
 import pytest
-from babel.messages.pofile import read_po
+from babel.messages.pofile import read_po, write_po
 
 from lablib.language import LOCALES, TRANSLATIONS_DIR
 from lablib.messages import (
@@ -21,6 +20,7 @@ from lablib.messages import (
     parse_cell,
     update_catalogue,
 )
+from lablib.teaching.lessons import read_lessons
 
 FIELD = re.compile(r"\{(\w+)(?:[:!][^}]*)?\}")
 CODE = re.compile(r"```.*?```|`[^`\n]+`", re.DOTALL)
@@ -132,8 +132,6 @@ def test_a_cell_that_has_changed_makes_the_catalogue_wrong(tmp_path):
 
 
 def write(path, catalogue):
-    from babel.messages.pofile import write_po
-
     with path.open("wb") as file:
         write_po(file, catalogue, width=0)
 
@@ -172,8 +170,6 @@ def test_all_that_lablib_looks_up_is_found(tmp_path):
 
 
 def test_the_openings_of_translated_notebooks_are_read_as_lessons(monkeypatch):
-    from lablib.teaching.lessons import read_lessons
-
     english = read_lessons()
     monkeypatch.setenv("LAB_LANG", "zh")
     chinese = read_lessons()
@@ -200,7 +196,3 @@ def test_the_same_choices_are_right_in_translation(name):
             assert [why.startswith("对。") for why in chinese] == [
                 why.startswith("Yes. ") for why in english
             ], text[:80]
-
-
-def test_the_folder_of_translations_is_packaged():
-    assert (Path(TRANSLATIONS_DIR) / LOCALE / f"{OWN}.po").exists()
