@@ -14,6 +14,7 @@ from pathlib import Path
 
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import SymbolTableSection
 from symbolic.debuginfo import Archive, Object
 from symbolic.exceptions import SymbolicError
 from symbolic.symcache import SourceLocation
@@ -21,6 +22,7 @@ from symbolic.symcache import SourceLocation
 from lablib.demangling import demangle
 from lablib.records import Frame
 
+MAX_SYMBOLS = 20_000
 SYSTEM_DEBUG_DIR = Path("/usr/lib/debug")
 
 # What gcc appends to the name of a changed copy of a function: nobody finds it in the source.
@@ -63,6 +65,24 @@ def find_linked_debug_files(path: Path, folder: Path) -> list[Path]:
     if not name or "/" in name:
         return []
     return [folder / name, folder / ".debug" / name, SYSTEM_DEBUG_DIR / str(folder)[1:] / name]
+
+
+def find_object(path: Path, name: str) -> int | None:
+    """Return the address of a global object from the load base; None where the file has none.
+
+    Files with more than `MAX_SYMBOLS` are not looked through: that takes too long. Raises `OSError`
+    or `ELFError`.
+    """
+    with path.open("rb") as file:
+        elf = ELFFile(file)
+        table = elf.get_section_by_name(".symtab")
+        if not isinstance(table, SymbolTableSection) or table.num_symbols() > MAX_SYMBOLS:
+            return None
+        base = min((s["p_vaddr"] for s in elf.iter_segments("PT_LOAD")), default=0) & ~0xFFF
+        for symbol in table.iter_symbols():
+            if symbol.name == name and symbol["st_info"]["bind"] == "STB_GLOBAL":
+                return int(symbol["st_value"]) - base
+    return None
 
 
 class ElfSymbols:
