@@ -66,9 +66,12 @@ RANKS = {
     **dict.fromkeys(["sources"], 6),
     **dict.fromkeys(["comparison", "study", "watching"], 7),
     **dict.fromkeys(["grading", "demo", "jupyter", "site", "cli_trace"], 8),
-    **dict.fromkeys(["doctor", "cli_compare", "cli_check", "cli_release", "cli_site"], 9),
-    **dict.fromkeys(["teaching", "where", "cli"], 10),
-    **dict.fromkeys(["__main__"], 11),
+    **dict.fromkeys(
+        ["doctor", "cli_compare", "cli_check", "cli_release", "cli_site", "presenter"], 9
+    ),
+    **dict.fromkeys(["teaching", "where", "cli_present"], 10),
+    **dict.fromkeys(["cli"], 11),
+    **dict.fromkeys(["__main__"], 12),
 }
 
 
