@@ -54,16 +54,17 @@ def start_notebook_server(
     log_path: Path,
     port: int | None = None,
     opens_browser: bool = False,
+    folder: str = "notebooks",
     extensions: Path | None = None,
 ) -> Iterator[NotebookServer]:
-    """Run JupyterLab on `root`, which holds the folder notebooks, and end it with its kernels.
+    """Run JupyterLab on `root`, open at a folder in it, and end it with its kernels.
 
     Without a port it takes a free one. The folder `extensions` has more extensions of the page.
     Raises `LabError` if it ends, or does not answer within `START_TIMEOUT_S`.
     """
     with log_path.open("w") as log:
         process = subprocess.Popen(
-            _command(root, port, opens_browser, extensions),
+            _command(root, port, opens_browser, folder, extensions),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -76,12 +77,12 @@ def start_notebook_server(
 
 
 def _command(
-    root: Path, port: int | None, opens_browser: bool, extensions: Path | None
+    root: Path, port: int | None, opens_browser: bool, folder: str, extensions: Path | None
 ) -> list[str]:
     return [
         *(sys.executable, "-m", "jupyterlab"),
         f"--ServerApp.root_dir={root}",
-        "--LabApp.default_url=/lab/tree/notebooks",
+        f"--LabApp.default_url=/lab/tree/{folder}",
         f"--LabApp.app_settings_dir={SETTINGS_DIR}",
         f"--ServerApp.jpserver_extensions={dict.fromkeys(_NOT_SERVED, False)}",
         *([f"--ServerApp.port={port}", "--ServerApp.port_retries=0"] if port else []),
