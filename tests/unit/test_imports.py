@@ -66,7 +66,7 @@ RANKS = {
     **dict.fromkeys(["sources"], 6),
     **dict.fromkeys(["comparison", "study", "watching"], 7),
     **dict.fromkeys(["grading", "demo", "jupyter", "cli_trace"], 8),
-    **dict.fromkeys(["doctor", "cli_compare", "cli_check", "cli_release"], 9),
+    **dict.fromkeys(["doctor", "cli_compare", "cli_check", "cli_release", "incident_room"], 9),
     **dict.fromkeys(["teaching", "where", "cli"], 10),
     **dict.fromkeys(["__main__"], 11),
 }
