@@ -6,6 +6,7 @@ term how many were done when it was looked at.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -15,7 +16,7 @@ from lablib.apps import LocalApp
 from lablib.errors import AppError, LabError
 from lablib.records import AppFiles, Rehearsal, RehearsalRound
 from lablib.resources import parse_status
-from lablib.scanning import refuse_scans, scan
+from lablib.scanning import MIN_AGE_S, refuse_scans, scan
 from lablib.sources import Source, choose_source, open_tracer
 from lablib.symbols import ProcessSymbols
 from lablib.tracing.client import Tracer
@@ -48,6 +49,7 @@ def rehearse(
         symbols = running.enter_context(closing(ProcessSymbols(traced.pid)))
         tracer = running.enter_context(open_tracer(traced.pid, symbols, instrument=instrument))
         shots, said = _go(traced, rounds, lambda done: tracer.snapshot())
+        time.sleep(2 * MIN_AGE_S)  # the last round took less, and its blocks are too young to say
         try_scan(tracer)
         trace = tracer.trace
     counts = tuple((number + 1) * terms for number in range(len(shots)))

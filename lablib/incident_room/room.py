@@ -217,12 +217,13 @@ class IncidentRoom(AbstractContextManager["IncidentRoom"]):
                 f"nothing counts the heap of the service ({self._running().untraced})",
                 "use room.rehearse(), and what /proc tells",
             )
+        yield (shot := tracer.snapshot())  # the first one takes long: all symbols are new
         end_s = time.monotonic() + seconds
         while True:
-            yield (shot := tracer.snapshot())
             if time.monotonic() >= end_s or not shot.is_running:
                 break
             time.sleep(min(interval_s, max(0.01, end_s - time.monotonic())))
+            yield (shot := tracer.snapshot())
         if shot.is_running:
             try_scan(tracer)
 
