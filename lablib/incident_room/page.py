@@ -103,6 +103,11 @@ def to_html(title: str, parts: Sequence[Part]) -> str:
     return _PAGE.format(title=_escape(title), body=body)
 
 
+def render_parts(title: str, parts: Sequence[Part]) -> str:
+    """Return the parts as HTML to stand in another page, with the title as a heading of theirs."""
+    return "\n".join([f"<h2>{_escape(title)}</h2>", *map(_part_to_html, parts)])
+
+
 def to_markdown(title: str, parts: Sequence[Part]) -> str:
     """Return the parts as Markdown; pictures are files beside it."""
     return "\n\n".join([f"# {_plain(title)}", *map(_part_to_markdown, parts)]) + "\n"

@@ -22,7 +22,7 @@ from lablib.symbols import ProcessSymbols
 from lablib.tracing.client import Tracer
 
 TERMS = 500
-ROUNDS = 6
+ROUNDS = 5
 ROUND_TIMEOUT_S = 60.0
 KIB = 1024
 

@@ -394,17 +394,19 @@ class IncidentRoom(AbstractContextManager["IncidentRoom"]):
 
         The incident's folder goes as well if nothing was written and nothing changed in it.
         """
-        if self.service is not None and self.service.end is None and self._is_worked_on():
+        if self.service is not None and self.service.end is None and self.is_worked_on:
             self.timeline.add("service", "The room was closed, and the service with it.")
         self._end_service()
         build_dir = INCIDENTS_BUILD_DIR / f"{self.incident.name}-{os.getpid()}"
         shutil.rmtree(build_dir, ignore_errors=True)
         with suppress(OSError):
             INCIDENTS_BUILD_DIR.rmdir()
-        if self.incident.folder.exists() and not self._is_worked_on():
+        if self.incident.folder.exists() and not self.is_worked_on:
             self.incident.remove()
 
-    def _is_worked_on(self) -> bool:
+    @property
+    def is_worked_on(self) -> bool:
+        """Whether anything was answered, noted or changed."""
         answered = any(each not in (None, "") for each in self.incident.read_answers().values())
         return answered or bool(self.timeline.find("note")) or self.incident.is_changed
 

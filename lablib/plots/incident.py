@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from lablib.plots.palette import BLACK, BLUE, ORANGE, VERMILLION
+from lablib.plots.palette import BLACK, BLUE, ORANGE, SERVICE_STYLES, VERMILLION
 from lablib.plots.parts import MIB, make_figure
 from lablib.records import Rehearsal, ServiceSample
 from lablib.wording import format_size
@@ -22,10 +22,13 @@ def plot_service(
     """
     figure = make_figure()
     axes = figure.subplots()
+    resident, cap = SERVICE_STYLES["resident"], SERVICE_STYLES["cap"]
     for run in _split_runs(samples):
         minutes = [sample.elapsed_s / 60 for sample in run]
-        axes.plot(minutes, [sample.rss_bytes / MIB for sample in run], color=BLUE, linewidth=2.5)
-    axes.axhline(limit_bytes / MIB, color=VERMILLION, linestyle="--", linewidth=2)
+        axes.plot(
+            minutes, [sample.rss_bytes / MIB for sample in run], color=resident.color, linewidth=2.5
+        )
+    axes.axhline(limit_bytes / MIB, color=cap.color, linestyle=cap.dashes, linewidth=2)
     axes.annotate(
         f"cap: {limit_bytes // MIB} MiB",
         (0.01, limit_bytes / MIB),

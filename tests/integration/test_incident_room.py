@@ -75,7 +75,7 @@ def test_a_script_that_has_what_a_learner_has_works_it_and_the_judge_passes_it(i
         assert room.list_open() == []
     page = incident.post_mortem.with_suffix(".html").read_text()
     assert diagnosis.function in page
-    assert ("Nothing was changed" in page) != diagnosis.is_leak
+    assert ("as it came: nothing was changed" in page) != diagnosis.is_leak
     assert f"{report.points:g} of {report.possible:g} points. It has passed." in page
 
 
