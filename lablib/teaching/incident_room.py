@@ -17,7 +17,7 @@ from IPython.display import display
 
 from lablib.analysis import judge_trace
 from lablib.editing import read_function
-from lablib.errors import AppError, GradingError, LabError, RecordingError
+from lablib.errors import AppError, GradingError, LabError, TracerError
 from lablib.figures import show_figure
 from lablib.grading.labs import NEVER
 from lablib.incident_room import IncidentRoom, open_incident
@@ -27,6 +27,7 @@ from lablib.incident_room.postmortem import compose, tabulate_sites
 from lablib.incident_room.rehearsal import ROUNDS, TERMS
 from lablib.incident_room.timeline import word_clock
 from lablib.panels import FixEditor, ServicePanel, StacksPanel
+from lablib.panels.sources import Source
 from lablib.plots import plot_rehearsal
 from lablib.records import (
     AppFiles,
@@ -82,6 +83,13 @@ class RoomBench:
         self.room = room
         self._panel: ServicePanel | None = None
 
+    @property
+    def is_recorded(self) -> bool:
+        """Whether it is the incident of which there are recordings."""
+        incident = self.room.incident
+        key = incident.key_file.read_text().strip() if incident.key_file.exists() else ""
+        return (key, incident.student) == (RECORDED_KEY, RECORDED_STUDENT)
+
     def show_page(self) -> None:
         """Display the pager's message, how the program is run, and what the clock says."""
         terms, entries = self.room.terms, self.room.timeline.entries
@@ -105,7 +113,7 @@ class RoomBench:
         service = self.room.start_service()
         print(service.cap)
         if service.tracer is None:
-            print(f"Nothing counts its heap: {service.untraced}.")
+            print(f"Nothing counts its heap here ({service.untraced}).")
         elif service.tracer.trace.source == "preload":
             print(COUNTED_FROM_INSIDE)
 
@@ -143,11 +151,14 @@ class RoomBench:
     def trace(self, seconds: float = 6) -> None:
         """Follow the heap of the service for so long, live, and print the verdict.
 
-        Where nothing counts it, it is the recording.
+        Where nothing counts it, it is the recording, if that is of this incident; else
+        `GradingError` is raised.
         """
         self.room.notice()
-        found, is_live = try_or_replay(_TRACE, self._find_heap)
-        source: Callable[[], object] | tuple[HeapSnapshot, ...]
+        found = try_or_replay(_TRACE, self._find_heap)[0] if self.is_recorded else None
+        if found is None:
+            self._find_heap()
+        source: Source[HeapSnapshot]
         source = found.snapshots if found else lambda: self.room.follow_heap(seconds)
         panel = StacksPanel(source, "The service: live bytes by call stack")
         panel.show()
@@ -157,24 +168,29 @@ class RoomBench:
             self.room.keep_verdict(found, verdict)
         else:
             trace, verdict = self.room.judge_heap()
-            if is_live:
+            if self.is_recorded:
                 keep_recording(_TRACE, trace)
         print(verdict.sentence)
 
     def _find_heap(self) -> HeapTrace | None:
-        """Return None where the service's heap is counted; raises `RecordingError` where not."""
+        """Return None where the service's heap is counted; raises `LabError` where not."""
         service = self.room.service
         if service is None:
             raise GradingError("the service does not run", "start it: room.start_service()")
+        if service.tracer is None and not self.is_recorded:
+            raise GradingError(
+                f"nothing counts the heap of the service here ({service.untraced})",
+                "use room.look(), room.rehearse(), and what /proc tells",
+            )
         if service.tracer is None:
-            raise RecordingError(service.untraced)
+            raise TracerError(service.untraced)
         return None
 
     def rehearse(self, terms: int = TERMS, rounds: int = ROUNDS) -> Rehearsal:
         """Run the program ahead of time, and display what it held after so many terms."""
 
         def measure(run: Callable[[], Rehearsal]) -> Rehearsal:
-            return run_or_replay(_REHEARSAL, run)
+            return run_or_replay(_REHEARSAL, run) if self.is_recorded else run()
 
         seen = self.room.rehearse(terms, rounds, measure)
         show_table("Who takes memory", *tabulate_sites(seen))
