@@ -91,6 +91,6 @@ def _count_lost(rehearsal: Rehearsal) -> dict[str, int]:
     lost: dict[str, int] = defaultdict(int)
     scans = [scan for scan in rehearsal.trace.scans if scan.stacks]
     for stack in scans[-1].stacks if scans else ():
-        usage = StackUsage(stack.frames, 0, 0, 0, 0)
-        lost[_name(usage)] += stack.lost_blocks
+        if stack.kind == "heap":
+            lost[_name(StackUsage(stack.frames, 0, 0, 0, 0))] += stack.lost_blocks
     return lost

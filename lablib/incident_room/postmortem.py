@@ -70,7 +70,10 @@ def list_open(seen: Seen) -> list[str]:
         ("note" in kinds, "There is no note in the timeline."),
         (not missing, f"Not answered: {', '.join(missing)}."),
         (seen.is_changed or not is_leak, "It is to be killed, says the prediction: mend it."),
-        (not seen.is_changed or "fix" in kinds, "The program was changed, and is not in service."),
+        (
+            not seen.is_changed or _find_shipped(seen) is not None,
+            "The program was changed, and is not in service.",
+        ),
         (
             not seen.is_changed or seen.comparison is not None,
             "The program was changed, and nothing proves that it does the same and keeps less.",
@@ -78,6 +81,12 @@ def list_open(seen: Seen) -> list[str]:
         (seen.report is not None, "It was not judged."),
     ]
     return [sentence for is_done, sentence in steps if not is_done]
+
+
+def _find_shipped(seen: Seen) -> TimelineEntry | None:
+    """Return when the program as it is now was put into service, None where it was not."""
+    late = [entry for entry in seen.entries if entry.kind in ("change", "fix")]
+    return late[-1] if late and late[-1].kind == "fix" else None
 
 
 def compose(seen: Seen) -> tuple[str, list[Part]]:
@@ -283,8 +292,8 @@ def _make_sites(rehearsal: Rehearsal) -> Table:
 def _make_fix(seen: Seen) -> list[Part]:
     if not seen.is_changed:
         return [Paragraph("The program is as it came: nothing was changed.")]
-    shipped = [entry for entry in seen.entries if entry.kind == "fix"]
-    when = f"In service since {_clock(shipped[-1])}." if shipped else "It is not in service yet."
+    shipped = _find_shipped(seen)
+    when = f"In service since {_clock(shipped)}." if shipped else "It is not in service yet."
     return [Paragraph(when, is_open=not shipped), Code("diff", make_diff(seen))]
 
 

@@ -387,7 +387,7 @@ class IncidentRoom(AbstractContextManager["IncidentRoom"]):
                 self.timeline.add("answer", f"{name}: {answer}")
         if noticed["source"] != was["source"]:
             changes = self._count_changes()
-            self.timeline.add("fix", f"{self.lab.source} was changed: {changes}.", is_draft=True)
+            self.timeline.add("change", f"{self.lab.source} was changed: {changes}.")
 
     def close(self) -> None:
         """End the service, and remove what was built; safe more than once.

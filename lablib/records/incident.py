@@ -16,6 +16,7 @@ ENTRY_KINDS = (
     "command",
     "note",
     "answer",
+    "change",
     "fix",
     "proof",
     "check",
