@@ -302,6 +302,7 @@ class RoomBench:
             print(f"Kept in {self.room.incident.folder}: open_room() goes on with it.")
         else:
             print("Nothing was written or changed, so nothing is kept of this incident.")
+            print("Run the cells from the top for another.")
 
     def _end_clock(self) -> None:
         if self._panel is not None:

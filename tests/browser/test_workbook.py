@@ -131,6 +131,17 @@ def classify(page):
     expect(find_outputs(page).get_by_role("cell", name="○ left open")).not_to_have_count(0)
 
 
+def answer_the_page(page):
+    """A prediction is kept; answers to an incident that was left without any have no place."""
+    find_outputs(page).get_by_role("radio", name="yes, and they go on").press("Space")
+    find_outputs(page).get_by_role("button", name="Keep my prediction").first.press("Enter")
+    said = find_outputs(page).get_by_text("Your prediction: yes, and they go on.")
+    expect(said).not_to_have_count(0)
+    find_outputs(page).get_by_placeholder("a name").fill("make_block")
+    press_button(page, "Keep my answers")
+    expect(find_outputs(page).get_by_text("can't be written", exact=False)).to_have_count(1)
+
+
 # What a learner does in a notebook: it is given the page, with all cells run.
 INTERACTIONS = {
     "00_start_here": keep_a_prediction,
@@ -143,6 +154,7 @@ INTERACTIONS = {
     "06_what_is_a_leak": classify,
     "08_when_memory_runs_out": limit_a_group,
     "09_fibonacci_case": spoil_the_fix,
+    "11_incident_room": answer_the_page,
 }
 
 
