@@ -93,6 +93,9 @@ img {{ max-width: 100%; height: auto; }}
 </body>
 </html>
 """
+_LEFT = ' style="text-align: left"'
+"""In a notebook, whose own style has numbers in all tables, texts stand at the right otherwise."""
+
 _MARKDOWN_LETTERS = re.compile(r"([\\`*_{}\[\]<>#|~&])")
 _LINE_STARTS = re.compile(r"^(\s*)([-+]|\d+[.)])(\s)", re.MULTILINE)
 
@@ -130,7 +133,7 @@ def _part_to_html(part: Part) -> str:
             f'<figure><img alt="{words}" src="data:image/png;base64,{encoded}">'
             f'<figcaption aria-hidden="true">{words}</figcaption></figure>'
         )
-    head = "".join(f'<th scope="col">{_escape(column)}</th>' for column in part.columns)
+    head = "".join(f'<th scope="col"{_LEFT}>{_escape(column)}</th>' for column in part.columns)
     rows = "".join(_row_to_html(row) for row in part.rows)
     return (
         f"<table><caption>{_escape(part.caption)}</caption>"
@@ -140,8 +143,8 @@ def _part_to_html(part: Part) -> str:
 
 def _row_to_html(row: tuple[str, ...]) -> str:
     first, *others = map(_escape, row)
-    cells = "".join(f"<td>{cell}</td>" for cell in others)
-    return f'<tr><th scope="row">{first}</th>{cells}</tr>'
+    cells = "".join(f"<td{_LEFT}>{cell}</td>" for cell in others)
+    return f'<tr><th scope="row"{_LEFT}>{first}</th>{cells}</tr>'
 
 
 def _part_to_markdown(part: Part) -> str:

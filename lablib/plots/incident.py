@@ -31,10 +31,11 @@ def plot_service(
     axes.axhline(limit_bytes / MIB, color=cap.color, linestyle=cap.dashes, linewidth=2)
     axes.annotate(
         f"cap: {limit_bytes // MIB} MiB",
-        (0.01, limit_bytes / MIB),
+        (0.99, limit_bytes / MIB),
         xycoords=("axes fraction", "data"),
         xytext=(0, -14),
         textcoords="offset points",
+        ha="right",
     )
     for elapsed_s, word in events:
         axes.axvline(elapsed_s / 60, color=BLACK, linestyle=":", linewidth=1.5)
@@ -71,7 +72,9 @@ def _describe_service(
     if not samples:
         return "The service was never sampled."
     most = max(sample.rss_bytes for sample in samples)
-    marked = "".join(f" {word} after {at_s / 60:.1f} minutes." for at_s, word in events)
+    marked = "".join(
+        f" {word.capitalize()} after {at_s / 60:.1f} minutes." for at_s, word in events
+    )
     return (
         f"The resident set of the service over {samples[-1].elapsed_s / 60:.1f} minutes: at most "
         f"{format_size(most)}, of a cap of {format_size(limit_bytes)}.{marked}"

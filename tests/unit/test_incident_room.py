@@ -326,7 +326,7 @@ def test_the_figures_say_what_they_show():
     _, words = plot_service(samples, 64 * MIB, [(90.0, "killed")])
     assert words == (
         "The resident set of the service over 3.0 minutes: at most 3 MiB, of a cap of 64 MiB. "
-        "killed after 1.5 minutes."
+        "Killed after 1.5 minutes."
     )
     _, words = plot_rehearsal(make_rehearsal(), 64 * MIB)
     assert words.startswith("The resident set: 1.0 MiB after 100 terms, ")
