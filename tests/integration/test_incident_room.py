@@ -14,6 +14,7 @@ from parallel import MACHINE
 from submissions import KEY, list_patches, make_program
 from waiting import wait_until
 
+from lablib.containers import LABEL
 from lablib.editing import INCIDENTS_BUILD_DIR
 from lablib.grading.labs import LABS_DIR, list_sources
 from lablib.grading.variants import draw_data
@@ -86,6 +87,8 @@ def test_the_kernel_kills_it_at_the_cap_of_its_container(incidents, docker_runti
     room = IncidentRoom(incident, docker_runtime, speed=400)
     with room:
         service = room.start_service()
+        container = docker_runtime.engine.client.containers.get(room.name)
+        assert LABEL in container.labels  # so ./lab clean finds it where this kernel dies
         room.answer(oom_seconds=900)
         wait_until(lambda: room.timeline.find("kill"))
         assert service.end.is_oom_killed

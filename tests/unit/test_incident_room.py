@@ -5,6 +5,7 @@ import json
 import pytest
 from bs4 import BeautifulSoup
 
+from lablib import cleanup
 from lablib.errors import GradingError
 from lablib.grading.keys import read_key
 from lablib.grading.labs import load_lab
@@ -339,3 +340,14 @@ def test_a_post_mortem_can_be_made_of_nothing_but_the_page(room):
     assert parts
     assert list_open(seen)
     assert make_diff(seen) == ""
+
+
+def test_clean_removes_what_was_built_and_leaves_what_was_written(incidents, tmp_path, monkeypatch):
+    incident = open_incident()
+    left = tmp_path / "built" / f"{incident.name}-123"
+    left.mkdir(parents=True)
+    monkeypatch.setattr("lablib.cleanup.INCIDENTS_BUILD_DIR", left.parent)
+    assert cleanup._remove_programs() == [f"the programs of the incident {left.name}"]
+    assert not left.exists()
+    assert incident.source_file.exists()
+    assert cleanup._remove_programs() == []
