@@ -144,7 +144,7 @@ def _list_impact(seen: Seen) -> list[str]:
     if down_s:
         lost = round(down_s * service.rate)
         sentences.append(
-            f"It was down for {word_clock(down_s)}: about {count_of(lost, 'term')} not served."
+            f"It was down for {word_clock(down_s)}: about {lost:,} terms not served."
         )
     if seen.samples:
         most = max(sample.rss_bytes for sample in seen.samples)
