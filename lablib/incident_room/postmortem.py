@@ -143,9 +143,7 @@ def _list_impact(seen: Seen) -> list[str]:
     down_s = _count_down(seen.entries)
     if down_s:
         lost = round(down_s * service.rate)
-        sentences.append(
-            f"It was down for {word_clock(down_s)}: about {lost:,} terms not served."
-        )
+        sentences.append(f"It was down for {word_clock(down_s)}: about {lost:,} terms not served.")
     if seen.samples:
         most = max(sample.rss_bytes for sample in seen.samples)
         share = 100 * most / service.limit_bytes
