@@ -30,8 +30,13 @@ from lablib.records import (
     MemoryTrace,
     PressureTrace,
     ProcessSizes,
+    Rehearsal,
+    RehearsalRound,
     ResidentPages,
+    ServiceEnd,
+    ServiceSample,
     SymbolCures,
+    TimelineEntry,
     Vma,
     VmstatSample,
 )
@@ -43,6 +48,7 @@ RECORDS: dict[str, type] = {
         *(ProcessSizes, AddressSpace, ResidentPages, HeapMap, VmstatSample),
         *(CgroupMemory, MemoryPressure, PressureTrace),
         *(CappedRun, ContainerEnd),
+        *(Rehearsal, RehearsalRound, ServiceEnd, ServiceSample, TimelineEntry),
     )
 }
 """What can be told apart in a file, by name; their fields hold other records by their types."""

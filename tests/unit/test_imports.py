@@ -67,9 +67,18 @@ RANKS = {
     **dict.fromkeys(["panels", "cleanup", "capped", "scanning", "preload", "bundle"], 5),
     **dict.fromkeys(["sources"], 6),
     **dict.fromkeys(["comparison", "study", "watching"], 7),
-    **dict.fromkeys(["grading", "demo", "jupyter", "site", "cli_trace"], 8),
+    **dict.fromkeys(["grading", "demo", "jupyter", "cli_trace", "site"], 8),
     **dict.fromkeys(
-        ["doctor", "cli_compare", "cli_check", "cli_release", "cli_site", "presenter"], 9
+        [
+            "doctor",
+            "cli_compare",
+            "cli_check",
+            "cli_release",
+            "incident_room",
+            "cli_site",
+            "presenter",
+        ],
+        9,
     ),
     **dict.fromkeys(["teaching", "where", "cli_present"], 10),
     **dict.fromkeys(["cli"], 11),
