@@ -22,7 +22,7 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 @click.option(
     "--lang",
     "language",
-    type=click.Choice(["en", "all"]),
+    type=click.Choice(["en", "zh", "all"]),
     default="all",
     show_default=True,
     help="The language of the workbook, or all that there are.",
@@ -35,9 +35,9 @@ def site(folder: Path, language: str, no_run: bool) -> None:
     isn't run again.
     """
     from lablib.report import make_console
-    from lablib.site import build_site, list_editions
+    from lablib.site import build_site, make_editions
 
-    editions = [each for each in list_editions(CHECKOUT) if language in (each.code, "all")]
+    editions = [each for each in make_editions(CHECKOUT) if language in (each.code, "all")]
     console = make_console(is_json=False)
     with console.status("") as status:
         made = build_site(CHECKOUT, folder, editions, not no_run, tell=status.update)

@@ -86,7 +86,7 @@ def describe_rate(rate: float, error: float, unit: str = "bytes") -> str:
     amount = f"{rate:,.{digits}f} ± {error:,.{digits}f}"
     if unit == "bytes":
         return term("{amount} bytes a second", amount=amount)
-    return f"{amount} {unit} a second"
+    return term("{amount} {unit} a second", amount=amount, unit=unit)
 
 
 def describe_wait(needed_s: float, is_running: bool) -> str:

@@ -26,8 +26,8 @@ NUMBERS = ("01", "09")
 """The notebooks that have slides."""
 
 _KEYS = """
-Enter runs a slide, the arrows lead on and back, R shows the recording, C the code, N the notes.
-Escape leads to JupyterLab itself, and F5 back to the slides. Ctrl-C here ends it."""
+Enter runs the next cell, the arrows lead on and back, R shows the recording, C the code and
+N the notes. Escape leads to JupyterLab itself, and F5 back to the slides. Ctrl-C here ends it."""
 _APPS = ("segments", "fib_leak", "fib_fixed")
 
 

@@ -10,6 +10,6 @@ page.html      the frame; site.css and site.js lie beside the pages
 """
 
 from lablib.site.building import Site, build_site
-from lablib.site.editions import Edition, list_editions
+from lablib.site.editions import Edition, make_editions
 
-__all__ = ["Edition", "Site", "build_site", "list_editions"]
+__all__ = ["Edition", "Site", "build_site", "make_editions"]

@@ -12,7 +12,7 @@ import pytest
 from bs4 import BeautifulSoup
 
 from lablib.errors import LabError
-from lablib.site import build_site, list_editions
+from lablib.site import build_site, make_editions
 from lablib.site.building import MARK
 from lablib.site.rendering import read_markdown, render_content
 from lablib.site.running import RAN, run_for_site
@@ -31,7 +31,7 @@ SOURCES = ("src", "srcset", "data", "poster", "action", "formaction", "backgroun
 def folder(tmp_path_factory):
     """The site without outputs, as `./lab site --no-run` makes it."""
     place = tmp_path_factory.mktemp("site") / "built"
-    build_site(ROOT, place, list_editions(ROOT), runs=False)
+    build_site(ROOT, place, make_editions(ROOT), runs=False)
     return place
 
 
@@ -81,8 +81,10 @@ def find_what_is_elsewhere(path, page):
 
 def test_each_notebook_the_glossary_and_each_lab_has_a_page(folder, pages):
     wanted = [path.with_suffix(".html") for path in ROOT.glob("notebooks/*.ipynb")]
+    chinese = {folder / "zh" / path.relative_to(ROOT) for path in wanted}
     wanted += [path.with_name("index.html") for path in ROOT.glob("labs/*/README.md")]
     wanted += [ROOT / "notebooks" / "glossary.html", ROOT / "docs" / "learners.html"]
+    assert chinese <= set(pages)
     assert {folder / "en" / path.relative_to(ROOT) for path in wanted} <= set(pages)
 
 
@@ -131,6 +133,19 @@ def test_a_page_without_outputs_says_so(folder, pages):
     assert pages[folder / "en" / "notebooks" / "glossary.html"].select_one(".note") is None
 
 
+def test_a_page_leads_to_itself_in_the_other_language(folder, pages):
+    name = "notebooks/04_the_heap.html"
+    english, chinese = pages[folder / "en" / name], pages[folder / "zh" / name]
+    assert (english.html["lang"], chinese.html["lang"]) == ("en", "zh-Hans")
+    for page, link in ((english, f"../../zh/{name}"), (chinese, f"../../en/{name}")):
+        assert page.select_one("a.language")["href"] == link
+    assert [code.text for code in english.select(".jp-CodeCell .highlight")] == [
+        code.text for code in chinese.select(".jp-CodeCell .highlight")
+    ]
+    assert "没有运行各单元格" in chinese.select_one(".note").text
+    assert chinese.select("main a[href^='../../en/notebooks/glossary.html#']")
+
+
 def test_the_search_knows_each_section_and_leads_to_it(folder, pages):
     script = (folder / "en" / "search.js").read_text()
     rows = json.loads(script.removeprefix("window.labSections = ").removesuffix(";\n"))
@@ -174,14 +189,14 @@ def test_a_notebook_that_fails_is_told_in_a_sentence(tmp_path):
 def test_a_folder_with_something_else_is_left_alone(tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(LabError, match="something else"):
-        build_site(ROOT, tmp_path, list_editions(ROOT), runs=False)
+        build_site(ROOT, tmp_path, make_editions(ROOT), runs=False)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
 def test_the_next_site_takes_the_place_of_the_last(tmp_path):
     (tmp_path / MARK).touch()
     (tmp_path / "old.html").touch()
-    (edition,) = list_editions(ROOT)
+    edition = make_editions(ROOT)[0]
     build_site(ROOT, tmp_path, [replace(edition, notebooks=tmp_path / "none")], runs=False)
     assert (tmp_path / "index.html").exists()
     assert not (tmp_path / "old.html").exists()

@@ -8,7 +8,8 @@
 "use strict";
 
 (() => {
-  const TYPED_IN = "input, textarea, select, button, summary, [contenteditable=true], [role=slider]";
+  const TYPED_IN = "input, textarea, select, [contenteditable=true], [role=slider]";
+  const PRESSED_BY_ENTER = "button, summary, a[href]";
   const folder = document.currentScript.src.replace(/[^/]*$/, "");
 
   class Slides {
@@ -18,9 +19,14 @@
       this.deck = deck;
       this.at = 0;
       this.hasRun = new Set();
+      this.queue = [];
       this.buildFrame();
       panel.sessionContext.statusChanged.connect((_, status) => {
-        if (status === "restarting" || status === "autorestarting") this.hasRun.clear();
+        if (status === "restarting" || status === "autorestarting") {
+          this.hasRun.clear();
+          this.queue = [];
+          this.refresh();
+        }
         this.tellKernel(status);
       });
       this.tellKernel(panel.sessionContext.kernelDisplayStatus);
@@ -70,18 +76,14 @@
     show(number) {
       this.at = Math.max(0, Math.min(number, this.deck.slides.length - 1));
       const slide = this.deck.slides[this.at];
-      const shown = new Set(slide.cells);
-      for (const cell of this.panel.content.widgets) {
-        cell.node.classList.toggle("lab-slides-shown", shown.has(cell.model.id));
-      }
       this.title.textContent = slide.title;
       this.notes.textContent = slide.notes;
       this.recorded.hidden = true;
       this.panel.node.classList.remove("lab-slides-folded");
-      this.scrollUp();
+      this.list.scrollTop = 0;
       this.panel.content.activeCellIndex = this.indexOf(slide.cells[0]);
       this.panel.content.mode = "command";
-      this.tellPlace();
+      this.refresh();
       window.dispatchEvent(new Event("resize"));
     }
 
@@ -96,42 +98,86 @@
 
     tellPlace() {
       const place = `${this.at + 1} / ${this.deck.slides.length}`;
-      this.state.textContent = this.kernel === "busy" ? `running · ${place}` : place;
+      const isBusy = this.kernel === "busy" || this.queue.length > 0;
+      this.state.textContent = isBusy ? `running · ${place}` : place;
     }
 
-    // What earlier slides should have run comes first. A slide that has run is run again.
-    async run() {
-      const until = this.deck.slides.slice(0, this.at + 1).flatMap((slide) => slide.runs);
-      const due = until.filter((id) => !this.hasRun.has(id));
-      const { content } = this.panel;
-      for (const id of due.length ? due : this.deck.slides[this.at].runs) {
-        this.hasRun.add(id);
-        content.activeCellIndex = this.indexOf(id);
-        content.deselectAll();
-        const isRight = this.app.commands.execute("notebook:run-cell");
-        requestAnimationFrame(() => this.scrollUp());
-        if (!(await isRight)) {
+    // Runs the next cell of the slide, and before it what earlier slides should have run.
+    runNext() {
+      const slide = this.deck.slides[this.at];
+      const isDue = (id) => !this.hasRun.has(id) && !this.queue.includes(id);
+      const next = slide.cells.find(isDue);
+      if (!next) return;
+      const order = this.deck.slides.slice(0, this.at + 1).flatMap((each) => each.runs);
+      const isLast = next === slide.cells.at(-1);
+      const until = isLast ? order : order.slice(0, order.indexOf(next) + 1);
+      this.enqueue(until.filter(isDue));
+    }
+
+    runAgain() {
+      this.enqueue(this.deck.slides[this.at].runs.filter((id) => !this.queue.includes(id)));
+    }
+
+    enqueue(ids) {
+      const isRunning = this.queue.length > 0;
+      this.queue.push(...ids);
+      this.refresh();
+      if (!isRunning) this.runQueue();
+    }
+
+    async runQueue() {
+      await this.panel.sessionContext.ready; // a cell that runs without a kernel is done at once
+      while (this.queue.length) {
+        const id = this.queue[0];
+        if (await this.runCell(id)) {
+          this.queue.shift();
+        } else {
           this.hasRun.delete(id);
-          return;
+          this.queue = [];
         }
+        this.refresh();
         this.fold();
       }
     }
 
-    // What comes out of a slide counts more than its code, where both are more than the window holds.
-    fold() {
-      if (this.list.scrollHeight > this.list.clientHeight) {
-        this.panel.node.classList.add("lab-slides-folded");
+    // JupyterLab scrolls to the code of a cell that it runs: on a slide what it changes counts more.
+    runCell(id) {
+      const { content } = this.panel;
+      this.hasRun.add(id);
+      this.refresh();
+      this.fold();
+      const top = this.list.scrollTop;
+      content.activeCellIndex = this.indexOf(id);
+      content.deselectAll();
+      const isRight = this.app.commands.execute("notebook:run-cell");
+      requestAnimationFrame(() => { this.list.scrollTop = top; });
+      return isRight;
+    }
+
+    // Cells that have run, and the next one.
+    refresh() {
+      const { cells } = this.deck.slides[this.at];
+      const next = cells.findIndex((id) => !this.hasRun.has(id));
+      const shown = new Set(next < 0 ? cells : cells.slice(0, next + 1));
+      for (const cell of this.panel.content.widgets) {
+        cell.node.classList.toggle("lab-slides-shown", shown.has(cell.model.id));
+        cell.node.classList.toggle("lab-slides-ran", this.hasRun.has(cell.model.id));
       }
-      this.scrollUp();
+      this.tellPlace();
+    }
+
+    // What comes out of a slide counts more than its code, where the window can't hold both.
+    fold() {
+      const shown = [...this.list.querySelectorAll(".lab-slides-shown")];
+      const edge = this.list.getBoundingClientRect().bottom;
+      const isOver = (cell) => cell.getBoundingClientRect().bottom > edge;
+      if (shown.some(isOver)) this.panel.node.classList.add("lab-slides-folded");
+      shown.findLast((cell) => cell.matches(".lab-slides-ran") && cell.offsetHeight > 30)
+        ?.scrollIntoView({ block: "nearest" });
     }
 
     get list() {
       return this.panel.content.outerNode ?? this.panel.content.node;
-    }
-
-    scrollUp() {
-      this.list.scrollTop = this.panel.content.node.scrollTop = 0;
     }
 
     toggleRecording() {
@@ -153,12 +199,13 @@
       const isTyping = event.target.closest?.(TYPED_IN);
       const isPaging = event.key === "PageDown" || event.key === "PageUp";
       if (event.ctrlKey || event.altKey || event.metaKey || (isTyping && !isPaging)) return false;
+      if (event.key === "Enter" && event.target.closest?.(PRESSED_BY_ENTER)) return false;
       const actions = {
         ArrowRight: () => this.show(this.at + 1),
         PageDown: () => this.show(this.at + 1),
         ArrowLeft: () => this.show(this.at - 1),
         PageUp: () => this.show(this.at - 1),
-        Enter: () => this.run(),
+        Enter: () => (event.shiftKey ? this.runAgain() : this.runNext()),
         r: () => this.toggleRecording(),
         n: () => { this.notes.hidden = !this.notes.hidden; },
         c: () => this.panel.node.classList.toggle("lab-slides-folded"),
