@@ -62,7 +62,7 @@ def present(checkout: Path, numbers: Sequence[str], port: int | None = None) -> 
             for number in numbers:
                 (name,) = (path.name for path in (root / "notebooks").glob(f"{number}_*.ipynb"))
                 console.print(f"\n    {server.address(name)}", soft_wrap=True)
-            console.print(_KEYS)
+            console.print(_KEYS, soft_wrap=True)
             return server.process.wait()
     except KeyboardInterrupt:
         return 0

@@ -37,6 +37,7 @@ from lablib.records import (
     Rehearsal,
     ServiceSample,
 )
+from lablib.resources import read_rss_bytes
 from lablib.study import Runtime
 from lablib.teaching.experiments import (
     COUNTED_FROM_INSIDE,
@@ -124,13 +125,12 @@ class RoomBench:
         self._panel.show()
 
     def _read_sample(self) -> ServiceSample:
-        service, samples = self.room.service, self.room.samples
-        up_s = service.up_s if service else 0.0
-        is_up = service is not None and service.end is None
-        last = samples[-1] if samples and is_up and samples[-1].up_s <= up_s else None
+        service = self.room.service
         elapsed_s = self.room.incident.elapsed_s()
-        rss_bytes, charged = (last.rss_bytes, last.charged_bytes) if last else (0, None)
-        return ServiceSample(elapsed_s, up_s if is_up else 0.0, rss_bytes, charged)
+        if service is None or service.end is not None:
+            return ServiceSample(elapsed_s, 0.0, 0, None)
+        rss_bytes = read_rss_bytes(service.pid) or 0
+        return ServiceSample(elapsed_s, service.up_s, rss_bytes, None)
 
     def note(self, text: str) -> None:
         """Keep a note in the timeline."""
