@@ -32,6 +32,7 @@ from lablib.records import (
     ProcessSizes,
     ResidentPages,
     SymbolCures,
+    ToolMatrix,
     Vma,
     VmstatSample,
 )
@@ -42,7 +43,7 @@ RECORDS: dict[str, type] = {
         *(HeapTrace, HeapSnapshot, MemoryTrace, MemleakReport, SymbolCures, Comparison),
         *(ProcessSizes, AddressSpace, ResidentPages, HeapMap, VmstatSample),
         *(CgroupMemory, MemoryPressure, PressureTrace),
-        *(CappedRun, ContainerEnd),
+        *(CappedRun, ContainerEnd, ToolMatrix),
     )
 }
 """What can be told apart in a file, by name; their fields hold other records by their types."""

@@ -85,6 +85,14 @@ from lablib.records.system import (
     ReclaimTotals,
     SwapArea,
 )
+from lablib.records.tools import (
+    TOOL_OUTCOMES,
+    ToolFinding,
+    ToolMatrix,
+    ToolReport,
+    ToolRun,
+    ToolTotal,
+)
 from lablib.records.verdicts import (
     MachineVerdict,
     ProcessEvidence,
@@ -106,6 +114,7 @@ __all__ = [
     "RESULT_STATES",
     "SEGMENT_KINDS",
     "SWAPPED",
+    "TOOL_OUTCOMES",
     "USAGE_KINDS",
     "AddressSpace",
     "AgeBand",
@@ -158,6 +167,11 @@ __all__ = [
     "SwapArea",
     "SymbolCures",
     "Target",
+    "ToolFinding",
+    "ToolMatrix",
+    "ToolReport",
+    "ToolRun",
+    "ToolTotal",
     "TraceEvents",
     "TraceOptions",
     "UnwindTables",

@@ -64,7 +64,7 @@ RANKS = {
     ),
     **dict.fromkeys(["panels", "cleanup", "capped", "scanning", "preload", "bundle"], 5),
     **dict.fromkeys(["sources"], 6),
-    **dict.fromkeys(["comparison", "study", "watching"], 7),
+    **dict.fromkeys(["comparison", "study", "watching", "tools"], 7),
     **dict.fromkeys(["grading", "demo", "jupyter", "cli_trace"], 8),
     **dict.fromkeys(["doctor", "cli_compare", "cli_check", "cli_release"], 9),
     **dict.fromkeys(["teaching", "where", "cli"], 10),
