@@ -29,11 +29,10 @@ def run_matrix(
     tools: Sequence[Tool] = TOOLS,
     exhibits: Sequence[Exhibit] = EXHIBITS,
     on_run: OnRun = lambda run: None,
-    should_stop: Callable[[], bool] = lambda: False,
 ) -> ToolMatrix:
     """Run all tools on all programs, some at a time, and return what came out.
 
-    `on_run` gets each cell as soon as it is there, in a thread of the matrix. Told to stop it
+    `on_run` gets each cell as soon as it is there, in a thread of the matrix. Interrupted it
     starts no further cell. A tool that can't run here is a cell as well; `LabError` is raised only
     where the programs can't be built.
     """
@@ -46,8 +45,6 @@ def run_matrix(
     runs: list[ToolRun] = []
 
     def run_cell(tool: Tool, exhibit: Exhibit) -> None:
-        if should_stop():
-            return
         run = run_tool(tool, exhibit)
         with lock:
             runs.append(run)
@@ -57,8 +54,13 @@ def run_matrix(
     for at_once, is_timed in ((AT_ONCE, False), (TIMED_AT_ONCE, True)):
         with ThreadPoolExecutor(at_once) as pool:
             chosen = [cell for cell in cells if cell[1].is_timed == is_timed]
-            for done in as_completed([pool.submit(run_cell, *cell) for cell in chosen]):
-                done.result()
+            pending = [pool.submit(run_cell, *cell) for cell in chosen]
+            try:
+                for done in as_completed(pending):
+                    done.result()
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
     order = {cell: place for place, cell in enumerate((t.name, e.name) for t, e in cells)}
     runs.sort(key=lambda run: order[run.tool, run.program])
     return ToolMatrix(tuple(runs), plain, time.monotonic() - began_s)
