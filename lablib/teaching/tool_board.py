@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import html
+import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +18,11 @@ from IPython.display import display
 
 from lablib.apps import read_truth
 from lablib.errors import LabError, RecordingError
-from lablib.recording import load_recording
+from lablib.recording import load_recording, mark_as_recorded
 from lablib.records import Frame, ToolFinding, ToolMatrix, ToolRun
 from lablib.teaching.experiments import RECORDINGS_DIR, run_or_replay
 from lablib.teaching.tables import show_table
-from lablib.tools import EXHIBITS, TOOLS, Exhibit, Tool, run_matrix
+from lablib.tools import EXHIBITS, TOOLS, Exhibit, Tool, find_tool_by_name, run_matrix, run_tool
 
 LETTERS = {
     "F": ("found", "found: it names the function"),
@@ -134,6 +136,24 @@ class ToolBoard:
             place.update(self)
         return self.matrix
 
+    def run_one(self, tool: str, program: str) -> ToolRun:
+        """Return one cell, run now and left out of the matrix.
+
+        Where it can't run here, or LAB_SOURCE is "recorded", it is the recording's: a printed
+        sentence says so.
+        """
+        is_wanted = os.environ.get("LAB_SOURCE") == "recorded"
+        exhibit = next(each for each in self._exhibits if each.name == program)
+        live = None if is_wanted else run_tool(find_tool_by_name(tool), exhibit)
+        if live is not None and live.report is not None:
+            return live
+        recorded = self.find_recorded(tool, program)
+        if recorded is None:
+            raise RecordingError(f"there is no recording of {tool} on {program}")
+        why = f"{live.reason}; {live.fix}" if live is not None else "LAB_SOURCE asks for it"
+        print(f"RECORDED, not live ({why}): {recorded.source}.")
+        return recorded
+
     def show_score(self) -> None:
         """Display for each tool what came out, and how many of the predictions are right."""
         rows = []
@@ -169,8 +189,9 @@ class ToolBoard:
     def find_recorded(self, tool: str, program: str) -> ToolRun | None:
         """Return the cell of the recording, None where there is none."""
         try:
-            recorded: ToolMatrix = load_recording(self._folder / f"{self._name}.json.gz").value
-            return recorded.find(tool, program)
+            recording = load_recording(self._folder / f"{self._name}.json.gz")
+            matrix: ToolMatrix = mark_as_recorded(recording)
+            return replace(matrix.find(tool, program), source=matrix.source)
         except (RecordingError, KeyError):
             return None
 
