@@ -19,6 +19,7 @@ from lablib.cli_compare import compare
 from lablib.cli_release import release
 from lablib.cli_trace import json_option, print_json, replay, trace
 from lablib.errors import LabError
+from lablib.language import LOCALES, reader_locale
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 
@@ -41,13 +42,22 @@ class _OrderedGroup(click.Group):
 @click.option(
     "--port", type=click.IntRange(1, 65535), help="JupyterLab's port (default: a free one)"
 )
+@click.option(
+    "--lang",
+    type=click.Choice(list(LOCALES)),
+    envvar="LAB_LANG",
+    default="en",
+    show_default=True,
+    help="The language of the workbook, also by LAB_LANG in the environment.",
+)
 @click.pass_context
-def verbs(context: click.Context, port: int | None) -> None:
+def verbs(context: click.Context, port: int | None, lang: str) -> None:
     """Open the workbook when no verb is given."""
+    os.environ["LAB_LANG"] = lang  # for the kernels, too
     if context.invoked_subcommand is None:
         from lablib.jupyter.workbook import open_workbook
 
-        sys.exit(open_workbook(CHECKOUT, port))
+        sys.exit(open_workbook(CHECKOUT, port, reader_locale()))
 
 
 @verbs.command()

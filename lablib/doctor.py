@@ -18,6 +18,7 @@ from lablib.apps import APPS_DIR, LocalApp, build_app
 from lablib.engine import Engine, find_engine, stop_own_engine
 from lablib.errors import LabError
 from lablib.grading.sandbox import require_sandbox
+from lablib.language import term
 from lablib.records import Capability
 from lablib.sources import EBPF, PRELOAD, Source, open_tracer
 from lablib.steering import SteeredApp
@@ -42,18 +43,20 @@ Trial = Callable[[], str]
 """Tries a capability; returns what was seen, or raises `LabError` with the fix."""
 
 PURPOSES = {
-    "compiler": "building the small C and C++ programs that we look at",
-    "vmstat": "watching the memory of the whole machine",
-    "jupyterlab": "the notebooks",
-    "tracer service": "attaching to programs; it is the one part that runs as root",
-    "ebpf": "counting a program's calls of malloc and free",
-    "preload": "counting them from inside a program that the lab starts, without any privilege",
-    "page faults": "counting the pages that a program touches for the first time",
-    "memleak": "comparing with the tool of the original study",
-    "docker": "running the case study's program in a container",
-    "sandbox": "judging what is handed in for a lab, without harm",
-    "cgroup": "giving a program a limit, and seeing what it is charged",
-    "swap": "experiments about a machine that runs out of memory",
+    "compiler": term("building the small C and C++ programs that we look at"),
+    "vmstat": term("watching the memory of the whole machine"),
+    "jupyterlab": term("the notebooks"),
+    "tracer service": term("attaching to programs; it is the one part that runs as root"),
+    "ebpf": term("counting a program's calls of malloc and free"),
+    "preload": term(
+        "counting them from inside a program that the lab starts, without any privilege"
+    ),
+    "page faults": term("counting the pages that a program touches for the first time"),
+    "memleak": term("comparing with the tool of the original study"),
+    "docker": term("running the case study's program in a container"),
+    "sandbox": term("judging what is handed in for a lab, without harm"),
+    "cgroup": term("giving a program a limit, and seeing what it is charged"),
+    "swap": term("experiments about a machine that runs out of memory"),
 }
 """What each capability is for, by its name, in the order in which they are tried."""
 

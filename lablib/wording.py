@@ -7,11 +7,19 @@ import shlex
 import textwrap
 from collections.abc import Sequence
 
+from lablib.language import Term, reader_locale, say, term
+
 
 def count_of(number: int, noun: str) -> str:
     """Return a number with its noun: "1 block", "1,234 blocks", "2 boxes"."""
     plural = noun + ("es" if noun.endswith("x") else "s")
-    return f"{number:,} {noun if number == 1 else plural}"
+    return _with_measure(f"{number:,}", noun if number == 1 else plural, noun)
+
+
+def _with_measure(digits: str, words: str, noun: str) -> str:
+    """Return a number with its words; `say` finds those of another language by the noun."""
+    text = f"{digits} {words}".rstrip()
+    return Term(f"{{number}} {noun}", {"number": digits}, text) if reader_locale() else text
 
 
 def make_printable(text: str) -> str:
@@ -37,10 +45,16 @@ def amount_of(number: float, unit: str) -> str:
     """
     number = int(number) if number == int(number) else float(number)
     digits = _digits_of(number)
-    words = f"{digits} {_singular_of(unit) if digits == '1' else unit}".rstrip()
+    words = _with_measure(digits, _singular_of(unit) if digits == "1" else unit, unit)
     if re.match(r"bytes\b", unit) and abs(number) >= 1024:
-        return f"{words} ({format_size(number)}{unit.removeprefix('bytes')})"
+        size = f"{format_size(number)}{unit.removeprefix('bytes')}"
+        return term("{amount} ({size})", amount=words, size=size)
     return words
+
+
+def name_unit(unit: str) -> str:
+    """Return a unit of `amount_of` by itself, for the reader."""
+    return say(f"{{number}} {unit}", number="").strip()
 
 
 def _digits_of(number: float) -> str:

@@ -50,16 +50,20 @@ class NotebookServer:
 
 @contextlib.contextmanager
 def start_notebook_server(
-    root: Path, log_path: Path, port: int | None = None, opens_browser: bool = False
+    root: Path,
+    log_path: Path,
+    port: int | None = None,
+    opens_browser: bool = False,
+    folder: str = "notebooks",
 ) -> Iterator[NotebookServer]:
-    """Run JupyterLab on `root`, which holds the folder notebooks, and end it with its kernels.
+    """Run JupyterLab on `root`, open at a folder in it, and end it with its kernels.
 
     Without a port it takes a free one. Raises `LabError` if it ends, or does not answer within
     `START_TIMEOUT_S`.
     """
     with log_path.open("w") as log:
         process = subprocess.Popen(
-            _command(root, port, opens_browser),
+            _command(root, port, opens_browser, folder),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -71,11 +75,11 @@ def start_notebook_server(
         _end(process)
 
 
-def _command(root: Path, port: int | None, opens_browser: bool) -> list[str]:
+def _command(root: Path, port: int | None, opens_browser: bool, folder: str) -> list[str]:
     return [
         *(sys.executable, "-m", "jupyterlab"),
         f"--ServerApp.root_dir={root}",
-        "--LabApp.default_url=/lab/tree/notebooks",
+        f"--LabApp.default_url=/lab/tree/{folder}",
         f"--LabApp.app_settings_dir={SETTINGS_DIR}",
         f"--ServerApp.jpserver_extensions={dict.fromkeys(_NOT_SERVED, False)}",
         *([f"--ServerApp.port={port}", "--ServerApp.port_retries=0"] if port else []),

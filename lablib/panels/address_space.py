@@ -14,6 +14,7 @@ import traitlets
 from matplotlib.figure import Figure
 
 from lablib.errors import LabError
+from lablib.language import say, term
 from lablib.panels.base import Panel
 from lablib.panels.sources import Source
 from lablib.plots import plot_address_space
@@ -38,7 +39,13 @@ UNKNOWN = 255
 PageReader = Callable[[int, int], ResidentPages]
 """A function that reads the pages of a range of addresses, from start to end."""
 
-_RIGHTS = {"r": "readable", "w": "writable", "x": "executable", "p": "private", "s": "shared"}
+_RIGHTS = {
+    "r": term("readable"),
+    "w": term("writable"),
+    "x": term("executable"),
+    "p": term("private"),
+    "s": term("shared"),
+}
 
 
 class AddressSpaceWidget(anywidget.AnyWidget):
@@ -71,7 +78,7 @@ class AddressSpacePanel(Panel[AddressSpace]):
         self,
         source: Source[AddressSpace],
         pages: PageReader | Sequence[ResidentPages] = (),
-        title: str = "The address space",
+        title: str = term("The address space"),
         interval_s: float = 0.5,
         recorded_on: str = "",
     ) -> None:
@@ -79,7 +86,10 @@ class AddressSpacePanel(Panel[AddressSpace]):
         self._pages = pages
         self._words = ""
         self._sent: dict[int, dict[str, Any]] = {}
-        styles = {kind: vars(style) for kind, style in SEGMENT_STYLES.items()}
+        styles = {
+            kind: {**vars(style), "label": say(style.label)}
+            for kind, style in SEGMENT_STYLES.items()
+        }
         self.map = AddressSpaceWidget(styles=styles)
         self.map.observe(lambda _: self._mark_pages(), "view")
         super().__init__(source, self.map, title, interval_s, recorded_on)
@@ -101,11 +111,14 @@ class AddressSpacePanel(Panel[AddressSpace]):
             self.map.span = find_span(record)
             self._send({segment.start: describe_segment(segment) for segment in segments})
         self._mark_pages()
-        self._words = (
-            f"Process {record.pid} ({html.escape(name_program(record))}):"
-            f" <b>{format_size(record.size_bytes)}</b> mapped,"
-            f" <b>{format_size(record.rss_bytes)}</b> resident,"
-            f" in {count_of(len(segments), 'region')}"
+        self._words = say(
+            "Process {pid} ({program}): <b>{size}</b> mapped, <b>{resident}</b> resident,"
+            " in {regions}",
+            pid=record.pid,
+            program=html.escape(name_program(record)),
+            size=format_size(record.size_bytes),
+            resident=format_size(record.rss_bytes),
+            regions=count_of(len(segments), "region"),
         )
         return self._words
 
@@ -188,15 +201,16 @@ def describe_segment(segment: Segment) -> dict[str, Any]:
     Most segments don't change from one record to the next, so this is kept.
     """
     resident_bytes, is_exact = measure_resident(segment)
-    bound = "" if is_exact else "up to "
-    resident = f"{bound}{format_size(resident_bytes)}" if resident_bytes else "none"
+    amount = format_size(resident_bytes)
+    bound = amount if is_exact else term("up to {amount}", amount=amount)
+    resident = say(bound if resident_bytes else term("none"))
     return {
         "start": segment.start,
         "end": segment.end,
         "kind": segment.kind,
-        "label": name_segment(segment),
+        "label": say(name_segment(segment)),
         "permissions": segment.vma.permissions,
-        "size": format_size(segment.size_bytes),
+        "size": say(format_size(segment.size_bytes)),
         "resident": resident,
         "share": round(resident_bytes / max(1, segment.size_bytes), 4),
         "words": _describe_in_words(segment, resident),
@@ -205,14 +219,24 @@ def describe_segment(segment: Segment) -> dict[str, Any]:
 
 def _describe_in_words(segment: Segment, resident: str) -> str:
     vma = segment.vma
-    rights = [_RIGHTS[letter] for letter in vma.permissions if letter in _RIGHTS]
-    section = f" ({segment.section})" if segment.section else ""
-    owner = f"{segment.owner}, as its shape suggests" if segment.is_inferred else segment.owner
-    is_part = "" if segment.size_bytes == vma.size_bytes else "its mapping's "
-    return (
-        f"{name_segment(segment)}{section}: {segment.start:#x} to {segment.end:#x},"
-        f" {format_size(segment.size_bytes)}; resident: {resident};"
-        f" {is_part}PSS {format_size(vma.pss_bytes)}. {', '.join(rights).capitalize()}"
-        f" ({vma.permissions}). Put there by: {owner}."
-        + (f" Mapped: {vma.path}" if vma.path else "")
+    rights = [say(_RIGHTS[letter]) for letter in vma.permissions if letter in _RIGHTS]
+    guessed = term("{owner}, as its shape suggests", owner=term(segment.owner))
+    is_whole = segment.size_bytes == vma.size_bytes
+    return say(
+        "{name}{section}: {start:#x} to {end:#x}, {size}; resident: {resident}; {pss}."
+        " {rights} ({permissions}). Put there by: {owner}.{mapped}",
+        name=name_segment(segment),
+        section=f" ({segment.section})" if segment.section else "",
+        start=segment.start,
+        end=segment.end,
+        size=format_size(segment.size_bytes),
+        resident=resident,
+        pss=term(
+            "PSS {size}" if is_whole else "its mapping's PSS {size}",
+            size=format_size(vma.pss_bytes),
+        ),
+        rights=say(", ").join(rights).capitalize(),
+        permissions=vma.permissions,
+        owner=guessed if segment.is_inferred else term(segment.owner),
+        mapped=term(" Mapped: {path}", path=vma.path) if vma.path else "",
     )

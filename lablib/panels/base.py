@@ -17,6 +17,7 @@ from IPython.display import DisplayHandle
 from matplotlib.figure import Figure
 
 from lablib.errors import LabError
+from lablib.language import Term, say, term
 from lablib.panels.outputs import (
     name_running_cell,
     open_picture,
@@ -25,6 +26,7 @@ from lablib.panels.outputs import (
     show_widget,
 )
 from lablib.panels.sources import Pace, Source, is_recording, open_source
+from lablib.plots.lettering import letter
 from lablib.wording import count_of
 
 Record = TypeVar("Record")
@@ -38,7 +40,7 @@ _running: weakref.WeakSet[Panel[Any]] = weakref.WeakSet()
 _by_cell: dict[str, tuple[str, weakref.WeakSet[Panel[Any]]]] = {}
 
 
-SLOWED = ": as often as 2 % of a processor allows"
+SLOWED = term(": as often as 2 % of a processor allows")
 
 
 class Rate:
@@ -86,7 +88,7 @@ class Panel(Generic[Record]):
         interval_s: float,
         recorded_on: str,
     ) -> None:
-        self.title = title
+        self.title = say(title)
         self.view = view
         self.interval_s = interval_s
         self.recorded_on = recorded_on
@@ -96,14 +98,18 @@ class Panel(Generic[Record]):
         self._stopping = threading.Event()
         self._picture: DisplayHandle | None = None
         self._build()
-        self._say("Not started.")
+        self._say(say("Not started."))
 
     def _build(self) -> None:
         self.start_button = widgets.Button(
-            description="Start", icon="play", tooltip=f"Start: {self.title}"
+            description=say("Start"),
+            icon="play",
+            tooltip=say("Start: {title}", title=self.title),
         )
         self.stop_button = widgets.Button(
-            description="Stop", icon="stop", tooltip=f"Stop, and leave a picture: {self.title}"
+            description=say("Stop"),
+            icon="stop",
+            tooltip=say("Stop, and leave a picture: {title}", title=self.title),
         )
         self.start_button.on_click(lambda _: self.start())
         self.stop_button.on_click(lambda _: self.stop())
@@ -133,7 +139,7 @@ class Panel(Generic[Record]):
     def show(self, starts: bool = True) -> None:
         """Display the panel in the cell that runs and start it; those of an earlier run end."""
         self._take_cell()
-        show_widget(self.box, f"{self.title}: moves while the notebook runs.")
+        show_widget(self.box, say("{title}: moves while the notebook runs.", title=self.title))
         self._picture = open_picture()
         if starts:
             self.start()
@@ -159,7 +165,9 @@ class Panel(Generic[Record]):
         was_running = self.is_running
         self._end_thread()
         if was_running:
-            self._say("Stopped. Start begins anew; the picture stays when the notebook is saved.")
+            self._say(
+                say("Stopped. Start begins anew; the picture stays when the notebook is saved.")
+            )
         self._leave_picture()
 
     def wait(self, timeout_s: float | None = None) -> bool:
@@ -187,7 +195,7 @@ class Panel(Generic[Record]):
 
     def _run(self, stopping: threading.Event) -> None:
         """Draw record after record until the source or the panel ends: the thread's function."""
-        said = "The panel has failed; the error is below."
+        said = say("The panel has failed; the error is below.")
         try:
             said = self._draw_all(stopping)
         except LabError as error:
@@ -200,7 +208,7 @@ class Panel(Generic[Record]):
 
     def _draw_all(self, stopping: threading.Event) -> str:
         """Draw all records, and return the sentence for when the source has no more."""
-        self._say(self._name_source())
+        self._say(say(self._name_source()))
         pace, rate = Pace(self.interval_s, stopping), Rate()
         count, words, read_at_s = 0, "", -math.inf
         records: Iterator[Record] = open_source(self._source, pace)
@@ -210,17 +218,24 @@ class Panel(Generic[Record]):
             words = self._draw(record)
             count += 1
             if self.is_live and rate.is_news(count):
-                self._say(f"Live, {rate.per_s:.2g} a second{SLOWED if pace.is_slowed else ''}.")
+                slowed = SLOWED if pace.is_slowed else ""
+                self._say(say("Live, {rate:.2g} a second{slowed}.", rate=rate.per_s, slowed=slowed))
             if time.monotonic() - read_at_s >= READING_INTERVAL_S:
                 self.reading.value, read_at_s = words, time.monotonic()
         self.reading.value = words
-        ended = "The source has ended" if self.is_live else "The recording is over"
-        return f"{ended}, after {count_of(count, 'record')}."
+        return say(
+            "The source has ended, after {records}."
+            if self.is_live
+            else "The recording is over, after {records}.",
+            records=count_of(count, "record"),
+        )
 
-    def _name_source(self) -> str:
+    def _name_source(self) -> Term:
         if self.is_live:
-            return "Live."
-        return f"Recorded{' on ' if self.recorded_on else ''}{self.recorded_on}, not live."
+            return term("Live.")
+        if not self.recorded_on:
+            return term("Recorded, not live.")
+        return term("Recorded on {day}, not live.", day=self.recorded_on)
 
     def _take_cell(self) -> None:
         """Belong to the cell that runs, and end the panels of an earlier run of it."""
@@ -250,8 +265,8 @@ class Panel(Generic[Record]):
             figure, description = plotted
             if not self.is_live:
                 said = self._name_source()
-                figure.text(0.995, 0.005, said, ha="right", va="bottom", fontstyle="italic")
-                description = f"{said} {description}"
+                figure.text(0.995, 0.005, letter(said), ha="right", va="bottom", fontstyle="italic")
+                description = f"{say(said)} {description}"
             put_picture(self._picture, figure, description)
             if self.hides_view_when_over:
                 self.view.layout.display = "none"

@@ -11,6 +11,7 @@ from typing import Protocol
 import ipywidgets as widgets
 
 from lablib.errors import LabError
+from lablib.language import say
 from lablib.panels.outputs import show_widget
 
 
@@ -66,11 +67,11 @@ class AppControls:
             for control in controls
         ]
         self.box = widgets.VBox([*_in_rows(self.controls), self.answer])
-        self._say("Nothing asked yet.")
+        self._say(say("Nothing asked yet."))
 
     def show(self) -> None:
         """Display the controls in the cell that runs."""
-        show_widget(self.box, "Controls of the program: they work while the notebook runs.")
+        show_widget(self.box, say("Controls of the program: they work while the notebook runs."))
 
     def ask(self, command: str, *values: int | str) -> None:
         """Send a command as a control does, and show the answer or the error."""
@@ -80,7 +81,7 @@ class AppControls:
         except LabError as error:
             self._say(f"{asked}: {error}")
             return
-        self._say(f"{asked}: " + (", ".join(map(_word_number, answer.items())) or "done"))
+        self._say(f"{asked}: " + (", ".join(map(_word_number, answer.items())) or say("done")))
 
     def _make_slider(self, control: Slider) -> widgets.Widget:
         slider = widgets.IntSlider(
@@ -89,8 +90,8 @@ class AppControls:
             max=control.high,
             step=control.step,
             continuous_update=False,
-            description=f"{control.label} ({control.unit})" if control.unit else control.label,
-            tooltip=f"Sends {control.command} when it is let go",
+            description=say(control.label) + (f" ({say(control.unit)})" if control.unit else ""),
+            tooltip=say("Sends {command} when it is let go", command=control.command),
             style={"description_width": "initial"},
             layout=widgets.Layout(width="100%", max_width="600px"),
         )
@@ -100,9 +101,10 @@ class AppControls:
         return slider
 
     def _make_button(self, control: Button) -> widgets.Widget:
+        command = [control.command, *map(str, control.values)]
         button = widgets.Button(
-            description=control.label,
-            tooltip=f"Sends {' '.join([control.command, *map(str, control.values)])}",
+            description=say(control.label),
+            tooltip=say("Sends {command}", command=" ".join(command)),
             layout=widgets.Layout(width="fit-content", min_width="150px"),
         )
         button.on_click(lambda _: self.ask(control.command, *control.values))

@@ -9,6 +9,7 @@ import ipywidgets as widgets
 
 from lablib.editing import build_source, replace_function
 from lablib.errors import LabError
+from lablib.language import say
 from lablib.panels.outputs import show_widget
 from lablib.records import AppFiles, Comparison
 from lablib.wording import make_printable
@@ -47,21 +48,22 @@ class FixEditor:
         )
         self.field.add_class("lab-code")
         self.button = widgets.Button(
-            description="Build, run and compare",
-            tooltip="Builds the program with this function, runs both, and compares them",
+            description=say("Build, run and compare"),
+            tooltip=say("Builds the program with this function, runs both, and compares them"),
             layout=widgets.Layout(width="fit-content"),
         )
         self.button.on_click(lambda _: self._answer())
         self.answer = widgets.HTML()
         look = widgets.HTML("<style>.lab-code textarea { font-family: monospace; }</style>")
         self.box = widgets.VBox([look, self.field, self.button, self.answer])
-        self._say("Not built yet.")
+        self._say(say("Not built yet."))
 
     def show(self) -> None:
         """Display the field in the cell that runs."""
-        show_widget(
-            self.box, f"The function {self.function}, to be edited while the notebook runs."
+        words = say(
+            "The function {function}, to be edited while the notebook runs.", function=self.function
         )
+        show_widget(self.box, words)
 
     def build(self) -> AppFiles:
         """Build the program with the function as it stands; raises `AppError`."""
@@ -74,7 +76,7 @@ class FixEditor:
 
         Raises `LabError` where that can't be done; it is shown as well.
         """
-        self._say("Building, and running both programs ...")
+        self._say(say("Building, and running both programs ..."))
         try:
             self.comparison = self._judge(self.build())
         except LabError as error:
@@ -102,8 +104,10 @@ class FixEditor:
 def _word(comparison: Comparison) -> str:
     """Return the verdict with a sign; a recording's is not about what stands in the field."""
     if comparison.source.startswith("recorded"):
-        return (
+        return say(
             "Built, but it could not be traced here. Of the fix that stood here at first "
-            f"({comparison.source}): {comparison.sentence}"
+            "({source}): {sentence}",
+            source=comparison.source,
+            sentence=comparison.sentence,
         )
     return f"{'✓' if comparison.kind == 'fixed' else '✗'} {comparison.sentence}"

@@ -11,6 +11,7 @@ import ipywidgets as widgets
 from matplotlib.figure import Figure
 
 from lablib.exhaustion import measure_room, measure_waiting, predict_seconds_left
+from lablib.language import say, term
 from lablib.panels.base import Panel
 from lablib.panels.parts import DASHES, draw_sample, join_readings
 from lablib.panels.sources import Source
@@ -21,7 +22,7 @@ from lablib.records import GroupSample, GroupStep
 from lablib.wording import count_of
 
 POINTS_SHOWN = 300
-HIT_LABEL = "the limit was met"
+HIT_LABEL = term("the limit was met")
 
 
 class GroupPanel(Panel[GroupSample]):
@@ -38,7 +39,7 @@ class GroupPanel(Panel[GroupSample]):
     def __init__(
         self,
         source: Source[GroupSample],
-        title: str = "What the group holds, and its limit",
+        title: str = term("What the group holds, and its limit"),
         interval_s: float = 0.2,
         recorded_on: str = "",
         points: int = POINTS_SHOWN,
@@ -78,9 +79,9 @@ class GroupPanel(Panel[GroupSample]):
 
     def _make_view(self) -> widgets.DOMWidget:
         marks = [*self.lines.values(), self.hits]
-        above = self._make_chart(marks, self.sizes, "size (MiB)", "", 230)
+        above = self._make_chart(marks, self.sizes, say("size (MiB)"), "", 230)
         waiting = [*self.waiting.values()]
-        below = self._make_chart(waiting, self.shares, "waiting (%)", "time (s)", 135)
+        below = self._make_chart(waiting, self.shares, say("waiting (%)"), say("time (s)"), 135)
         below.axes[1].tick_values = [0, 50, 100]
         return widgets.VBox([above, below])
 
@@ -114,7 +115,7 @@ class GroupPanel(Panel[GroupSample]):
         self._draw_sizes()
         self._draw_waiting()
         hits = record.memory.limit_hits - self.samples[0].memory.limit_hits
-        met = f"\N{MULTIPLICATION SIGN} {HIT_LABEL} <b>{count_of(hits, 'time')}</b>"
+        met = f"\N{MULTIPLICATION SIGN} {say(HIT_LABEL)} <b>{say(count_of(hits, 'time'))}</b>"
         words = [*self._word_sizes(record), met, self._word_waiting(), self._word_room()]
         return join_readings(words)
 
@@ -142,18 +143,18 @@ class GroupPanel(Panel[GroupSample]):
         words = []
         for name, read in GROUP_READERS.items():
             size_bytes = read(record)
-            shown = "not known" if size_bytes is None else f"{size_bytes / MIB:,.1f} MiB"
+            shown = say("not known") if size_bytes is None else f"{size_bytes / MIB:,.1f} MiB"
             style = GROUP_STYLES[name]
-            words.append(f"{draw_sample(style)} {style.label} <b>{shown}</b>")
+            words.append(f"{draw_sample(style)} {say(style.label)} <b>{shown}</b>")
         return words
 
     def _word_waiting(self) -> str:
         latest = list(self.samples)[-2:]
         shares = measure_waiting(latest[0], latest[-1])
         if not shares:
-            return "waiting <b>not known</b>"
-        return ", ".join(
-            f"{draw_sample(PRESSURE_STYLES[name])} {PRESSURE_STYLES[name].label}"
+            return say("waiting <b>not known</b>")
+        return say(", ").join(
+            f"{draw_sample(PRESSURE_STYLES[name])} {say(PRESSURE_STYLES[name].label)}"
             f" <b>{share:.0f} %</b>"
             for name, share in shares.items()
         )
@@ -161,10 +162,16 @@ class GroupPanel(Panel[GroupSample]):
     def _word_room(self) -> str:
         room_bytes = measure_room(self.samples[-1])
         if room_bytes is None:
-            return "no limit"
+            return say("no limit")
         seconds = predict_seconds_left(self.samples)
-        lasts = "" if seconds is None else f", for <b>{seconds:.1f} s</b> at this rate"
-        return f"room <b>{room_bytes / MIB:,.1f} MiB</b>{lasts}"
+        room = room_bytes / MIB
+        if seconds is None:
+            return say("room <b>{room:,.1f} MiB</b>", room=room)
+        return say(
+            "room <b>{room:,.1f} MiB</b>, for <b>{seconds:.1f} s</b> at this rate",
+            room=room,
+            seconds=seconds,
+        )
 
     def _plot(self) -> tuple[Figure, str] | None:
         return plot_group(list(self.samples), self.title, self.steps) if self.samples else None

@@ -9,6 +9,7 @@ import numpy as np
 import traitlets
 from matplotlib.figure import Figure
 
+from lablib.language import say, term
 from lablib.panels.base import Panel
 from lablib.panels.parts import draw_swatch, join_readings
 from lablib.panels.sources import Source
@@ -30,9 +31,7 @@ class HeapMapWidget(anywidget.AnyWidget):
     sizes = traitlets.Bytes(b"").tag(sync=True)
     states = traitlets.Bytes(b"").tag(sync=True)
     words = traitlets.Unicode("").tag(sync=True)
-    styles = traitlets.Dict({kind: vars(style) for kind, style in CHUNK_STYLES.items()}).tag(
-        sync=True
-    )
+    styles = traitlets.Dict().tag(sync=True)
     state_names = traitlets.List(list(CHUNK_STATES)).tag(sync=True)
 
 
@@ -45,13 +44,17 @@ class HeapMapPanel(Panel[HeapMap]):
     def __init__(
         self,
         source: Source[HeapMap],
-        title: str = "The heap, block by block",
+        title: str = term("The heap, block by block"),
         interval_s: float = 0.5,
         recorded_on: str = "",
     ) -> None:
         self.heap_map: HeapMap | None = None
         self._words = ""
-        self.map = HeapMapWidget()
+        styles = {
+            state: {**vars(style), "label": say(style.label)}
+            for state, style in CHUNK_STYLES.items()
+        }
+        self.map = HeapMapWidget(styles=styles)
         super().__init__(source, self.map, title, interval_s, recorded_on)
 
     def _draw(self, record: HeapMap) -> str:
@@ -68,8 +71,8 @@ class HeapMapPanel(Panel[HeapMap]):
             self.map.states = record.states
             self.map.words = describe_heap_map(record)
         self._words = join_readings(
-            f"{draw_swatch(CHUNK_STYLES[state])} {CHUNK_STYLES[state].label}"
-            f" <b>{format_size(size_bytes)}</b> ({count_of(blocks, 'block')})"
+            f"{draw_swatch(CHUNK_STYLES[state])} {say(CHUNK_STYLES[state].label)}"
+            f" <b>{say(format_size(size_bytes))}</b> ({say(count_of(blocks, 'block'))})"
             for state, (blocks, size_bytes) in total_by_state(record).items()
         )
 

@@ -12,6 +12,7 @@ from typing import Any
 import anywidget
 import traitlets
 
+from lablib.language import say, term
 from lablib.panels.parts import DASHES
 from lablib.plots.palette import LineStyle
 
@@ -36,7 +37,7 @@ class LineChart(anywidget.AnyWidget):
         styles: Mapping[str, LineStyle],
         length: int,
         y_label: str,
-        x_label: str = "time (s)",
+        x_label: str = term("time (s)"),
     ) -> None:
         lines = [
             {"name": name, "color": style.color, "dashes": DASHES[style.dashes]}
@@ -44,7 +45,7 @@ class LineChart(anywidget.AnyWidget):
         ]
         self._row = struct.Struct(f"<{1 + len(lines)}f")
         self._rows: deque[bytes] = deque(maxlen=length)
-        super().__init__(lines=lines, x_label=x_label, y_label=y_label)
+        super().__init__(lines=lines, x_label=say(x_label), y_label=say(y_label))
 
     def add(self, x: float, values: Sequence[float | None]) -> None:
         """Add a point to each line, in their order; one that is not known is left out."""

@@ -6,6 +6,7 @@ from collections import deque
 
 from matplotlib.figure import Figure
 
+from lablib.language import say, term
 from lablib.panels.base import Panel
 from lablib.panels.line_chart import LineChart
 from lablib.panels.parts import draw_sample, join_readings
@@ -29,13 +30,13 @@ class SizesPanel(Panel[ProcessSizes]):
     def __init__(
         self,
         source: Source[ProcessSizes],
-        title: str = "Promised (VmSize) and paid (RSS, PSS)",
+        title: str = term("Promised (VmSize) and paid (RSS, PSS)"),
         interval_s: float = 0.2,
         recorded_on: str = "",
         points: int = POINTS_SHOWN,
     ) -> None:
         self.samples: deque[ProcessSizes] = deque(maxlen=points)
-        self.chart = LineChart(SIZE_STYLES, points, "size (MiB)")
+        self.chart = LineChart(SIZE_STYLES, points, term("size (MiB)"))
         self._known: dict[str, float] = {}
         super().__init__(source, self.chart, title, interval_s, recorded_on)
 
@@ -56,7 +57,7 @@ class SizesPanel(Panel[ProcessSizes]):
         )
 
     def _word(self, name: str) -> str:
-        return f"{self._known[name]:,.1f} MiB" if name in self._known else "not known"
+        return f"{self._known[name]:,.1f} MiB" if name in self._known else say("not known")
 
     def _plot(self) -> tuple[Figure, str] | None:
         return plot_sizes(list(self.samples), self.title) if self.samples else None

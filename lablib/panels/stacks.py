@@ -10,6 +10,7 @@ import bqplot
 import ipywidgets as widgets
 from matplotlib.figure import Figure
 
+from lablib.language import say, term
 from lablib.panels.base import Panel
 from lablib.panels.parts import DASHES, MARKERS, draw_marked_sample
 from lablib.panels.sources import Source
@@ -27,7 +28,14 @@ from lablib.wording import make_printable
 
 POINTS_SHOWN = 300
 
-_HEADINGS = ("line", "allocated by", "live bytes", "blocks", "freed", "bytes / s")
+_HEADINGS = (
+    term("line"),
+    term("allocated by"),
+    term("live bytes"),
+    term("blocks"),
+    term("freed"),
+    term("bytes / s"),
+)
 _CELL = "padding: 1px 10px 1px 0; text-align: "
 
 
@@ -42,7 +50,7 @@ class StacksPanel(Panel[HeapSnapshot]):
     def __init__(
         self,
         source: Source[HeapSnapshot],
-        title: str = "Live bytes by call stack",
+        title: str = term("Live bytes by call stack"),
         interval_s: float = 0.5,
         recorded_on: str = "",
         points: int = POINTS_SHOWN,
@@ -68,13 +76,13 @@ class StacksPanel(Panel[HeapSnapshot]):
     def _make_view(self) -> widgets.DOMWidget:
         along = bqplot.Axis(
             scale=self.scales["x"],
-            label="time since the tracing began (s)",
+            label=say("time since the tracing began (s)"),
             label_offset="2.8em",
             grid_lines="none",
         )
         up = bqplot.Axis(
             scale=self.scales["y"],
-            label="live heap (MiB)",
+            label=say("live heap (MiB)"),
             side="left",
             label_offset="4em",
             grid_color="#dddddd",
@@ -133,12 +141,12 @@ class StacksPanel(Panel[HeapSnapshot]):
 def _render_table(lines: dict[str, StackLine]) -> str:
     """Return a table with a row for each line: how it looks, and its numbers."""
     head = "".join(
-        f'<th scope="col" style="{_CELL}{"left" if place < 2 else "right"}">{words}</th>'
+        f'<th scope="col" style="{_CELL}{"left" if place < 2 else "right"}">{say(words)}</th>'
         for place, words in enumerate(_HEADINGS)
     )
     rows = "".join(_render_row(STACK_STYLES[name], line) for name, line in lines.items())
     if not rows:
-        return "No block has been allocated."
+        return say("No block has been allocated.")
     return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
 
 

@@ -12,6 +12,7 @@ import ipywidgets as widgets
 from matplotlib.figure import Figure
 
 from lablib.errors import LabError
+from lablib.language import say, term
 from lablib.panels.base import Panel
 from lablib.panels.parts import draw_sample, join_readings
 from lablib.panels.sources import Source
@@ -42,7 +43,7 @@ class MachinePanel(Panel[VmstatSample]):
     def __init__(
         self,
         source: Source[VmstatSample],
-        title: str = "The memory of the machine",
+        title: str = term("The memory of the machine"),
         columns: Sequence[str] = DEFAULT_COLUMNS,
         has_one_span: bool = False,
         interval_s: float = 1.0,
@@ -86,7 +87,10 @@ class MachinePanel(Panel[VmstatSample]):
                     return self.samples[-1]
                 count = self._count
                 self._came.wait(0.5)
-        raise LabError(f"no sample comes: {self.title}", "run the cell that shows the panel again")
+        raise LabError(
+            say("no sample comes: {title}", title=self.title),
+            say("run the cell that shows the panel again"),
+        )
 
     def since(self, sample: VmstatSample) -> list[VmstatSample]:
         """Return a sample and all that came after it, as far as they are kept."""
@@ -144,7 +148,7 @@ class MachinePanel(Panel[VmstatSample]):
         is_last = name == self.columns[-1]
         along = bqplot.Axis(
             scale=self._time,
-            label="time (s)" if is_last else "",
+            label=say("time (s)") if is_last else "",
             label_offset="2.2em",
             grid_lines="none",
             tick_style={} if is_last else {"display": "none"},
@@ -204,7 +208,7 @@ class MachinePanel(Panel[VmstatSample]):
         with self.mark_words.hold_sync():
             self.mark_words.x = times
             self.mark_words.y = [1.27 if place % 2 else 1.03 for place in range(len(times))]
-            self.mark_words.text = [words for _, words in self.marks]
+            self.mark_words.text = [say(words) for _, words in self.marks]
 
     def _plot(self) -> tuple[Figure, str] | None:
         if not self.samples:
@@ -223,5 +227,5 @@ def _make_name(strip: Strip) -> widgets.HTML:
 
 
 def _word_strip(strip: Strip) -> str:
-    shown = f"{strip.last_mib:,.1f} {strip.unit}" if strip.values else "not known"
+    shown = f"{strip.last_mib:,.1f} {strip.unit}" if strip.values else say("not known")
     return f"{draw_sample(VMSTAT_STYLES[strip.name])} {strip.name} <b>{shown}</b>"

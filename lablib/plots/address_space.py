@@ -16,8 +16,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import ConnectionPatch, Rectangle
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from lablib.plots.lettering import letter
 from lablib.plots.palette import HATCHES, SEGMENT_STYLES
-from lablib.plots.parts import EDGE_COLOR
+from lablib.plots.parts import EDGE_COLOR, make_figure
 from lablib.plots.regions import (
     Region,
     describe_region,
@@ -53,7 +54,7 @@ def plot_address_space(
     regions = shorten([describe_region(segment, resident) for segment in list_user_segments(space)])
     lines = list(_insert_gaps(regions))
     height = max(3.5, 1.6 + _ROW_INCHES * sum(_share_of(line) for line in lines))
-    figure = Figure(figsize=(12.8, height), dpi=100, layout="constrained")
+    figure = make_figure(height, 12.8)
     strip, labels, rows = figure.subplots(1, 3, width_ratios=(1, 8.5, 11))
     top = find_span(space)
     _draw_strip(strip, regions, top)
@@ -61,9 +62,14 @@ def plot_address_space(
     _label_rows(labels, rows, lines, tops)
     _connect(strip, labels, lines, tops)
     figure.suptitle(
-        title
-        or f"Process {space.pid} ({name_program(space)}): {format_size(space.size_bytes)} mapped,"
-        f" {format_size(space.rss_bytes)} of it resident",
+        letter(title)
+        or letter(
+            "Process {pid} ({program}): {mapped} mapped, {resident} of it resident",
+            pid=space.pid,
+            program=name_program(space),
+            mapped=format_size(space.size_bytes),
+            resident=format_size(space.rss_bytes),
+        ),
         fontsize=14,
     )
     return figure, describe_space(space)
@@ -99,7 +105,7 @@ def _draw_strip(axes: Axes, regions: Sequence[Region], top: int) -> None:
     axes.set_xticks([])
     axes.set_yticks([top * part // 4 for part in range(5)])
     axes.yaxis.set_major_formatter(FuncFormatter(lambda at, _: format_size(int(at)) if at else "0"))
-    axes.set_ylabel("address, to scale", fontsize=12)
+    axes.set_ylabel(letter("address, to scale"), fontsize=12)
 
 
 def _draw_rows(axes: Axes, lines: Sequence[Region | Gap]) -> list[float]:
@@ -115,7 +121,7 @@ def _draw_rows(axes: Axes, lines: Sequence[Region | Gap]) -> list[float]:
         else:
             axes.axhspan(at, at + _share_of(line), color=STRIP_COLOR, linewidth=0)
             axes.annotate(
-                f"{format_size(line)} not mapped",
+                letter("{size} not mapped", size=format_size(line)),
                 xy=(0.5, middle),
                 xycoords=("axes fraction", "data"),
                 ha="center",
@@ -133,7 +139,9 @@ def _draw_rows(axes: Axes, lines: Sequence[Region | Gap]) -> list[float]:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda at, _: format_size(int(at))))
     axes.grid(axis="x", alpha=0.35)
     axes.set_axisbelow(True)
-    axes.set_xlabel("size (each line is 16 times the one before); filled: resident", fontsize=12)
+    axes.set_xlabel(
+        letter("size (each line is 16 times the one before); filled: resident"), fontsize=12
+    )
     return tops
 
 
@@ -165,10 +173,14 @@ def _label_rows(
     for line, top in zip(lines, tops, strict=True):
         if isinstance(line, Region):
             middle: dict[str, Any] = {"y": top + 0.5, "va": "center", "fontsize": 9.5}
-            labels.text(0.62, s=word_label(line), ha="right", **middle)
+            labels.text(0.62, s=letter(word_label(line)), ha="right", **middle)
             labels.text(0.98, s=f"{line.start:#x}", ha="right", family="monospace", **middle)
             rows.annotate(
-                f"{format_size(line.size_bytes)}, {word_resident(line)} resident",
+                letter(
+                    "{size}, {resident} resident",
+                    size=format_size(line.size_bytes),
+                    resident=word_resident(line),
+                ),
                 xy=(1.005, top + 0.5),
                 xycoords=("axes fraction", "data"),
                 va="center",

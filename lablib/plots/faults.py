@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from lablib.language import say
+from lablib.plots.lettering import letter
 from lablib.plots.palette import TOUCH_STYLES
 from lablib.plots.parts import make_figure
 from lablib.records import PageFault
@@ -53,16 +55,18 @@ def plot_faults(
                 markersize=8,
                 markerfacecolor=style.color if name == "write" else "white",
                 markeredgewidth=2,
-                label=f"{style.label}: {count_of(totals[name], 'fault')}",
+                label=letter(
+                    "{label}: {count}", label=style.label, count=count_of(totals[name], "fault")
+                ),
             )
-    axes.set_xlabel(f"time of the first touch ({unit})")
-    axes.set_ylabel(f"page, counted from {first:#x}")
+    axes.set_xlabel(letter("time of the first touch ({unit})", unit=unit))
+    axes.set_ylabel(letter("page, counted from {first:#x}", first=first))
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda page, _: f"{page:,.0f}"))
     axes.grid(alpha=0.3)
     if inside:
         axes.legend(loc="best")
-    axes.set_title(title or f"{count_of(sum(totals.values()), 'page fault')}")
+    axes.set_title(letter(title or count_of(sum(totals.values()), "page fault")))
     return figure, _describe(inside, totals, first)
 
 
@@ -77,17 +81,22 @@ def name_touch(fault: PageFault) -> str:
 
 def _describe(faults: Sequence[PageFault], totals: Counter[str], first: int) -> str:
     if not faults:
-        return "No page fault was seen there."
+        return say("No page fault was seen there.")
     pages = len({fault.page_address for fault in faults})
-    by_sort = ", ".join(
-        f"{totals[name]:,} by {style.label}"
+    by_sort = say(", ").join(
+        say("{count:,} by {touch}", count=totals[name], touch=style.label)
         if name != "protection"
-        else f"{totals[name]:,} {style.label}"
+        else say("{count:,} {touch}", count=totals[name], touch=style.label)
         for name, style in TOUCH_STYLES.items()
         if totals[name]
     )
     by_kernel = sum(fault.count for fault in faults if fault.by_kernel)
-    return (
-        f"{count_of(sum(totals.values()), 'page fault')} on {count_of(pages, 'page')} from"
-        f" {first:#x} on: {by_sort}; {by_kernel:,} of them in a system call."
+    return say(
+        "{faults} on {pages} from {first:#x} on: {by_sort};"
+        " {by_kernel:,} of them in a system call.",
+        faults=count_of(sum(totals.values()), "page fault"),
+        pages=count_of(pages, "page"),
+        first=first,
+        by_sort=by_sort,
+        by_kernel=by_kernel,
     )

@@ -10,6 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.markers import TICKUP
 
 from lablib.exhaustion import measure_waiting
+from lablib.language import say, term
+from lablib.plots.lettering import letter
 from lablib.plots.palette import BLACK, GROUP_STYLES, PRESSURE_STYLES, WHITE, LineStyle
 from lablib.plots.parts import MIB, make_figure
 from lablib.records import GroupSample, GroupStep
@@ -45,7 +47,7 @@ def plot_group(
         for axes in (above, below):
             axes.axvline(killed_s, color=BLACK, linewidth=2, linestyle=(0, (1, 1)))
         above.annotate(
-            "OOM kill",
+            letter("OOM kill"),
             (killed_s, 0.945),
             xycoords=("data", "axes fraction"),
             ha="center",
@@ -54,8 +56,8 @@ def plot_group(
             fontweight="bold",
             bbox={"facecolor": WHITE, "edgecolor": BLACK},
         )
-    below.set_xlabel("time (s)")
-    figure.suptitle(title or "What the group holds, and its limit")
+    below.set_xlabel(letter("time (s)"))
+    figure.suptitle(letter(title or term("What the group holds, and its limit")))
     return figure, describe_group(samples)
 
 
@@ -87,7 +89,7 @@ def _draw_line(axes: Axes, style: LineStyle, points: Sequence[tuple[float, float
         marker=style.marker,
         markersize=7,
         markevery=max(1, len(points) // 12),
-        label=style.label,
+        label=letter(style.label),
     )
 
 
@@ -105,10 +107,10 @@ def _draw_sizes(axes: Axes, samples: Sequence[GroupSample]) -> None:
             marker=TICKUP,
             color=BLACK,
             markersize=9,
-            label="the limit was met",
+            label=letter("the limit was met"),
         )
     axes.set_ylim(0, 1.12 * axes.get_ylim()[1])
-    axes.set_ylabel("size (MiB)")
+    axes.set_ylabel(letter("size (MiB)"))
     _finish(axes)
 
 
@@ -125,11 +127,13 @@ def _draw_waiting(axes: Axes, samples: Sequence[GroupSample]) -> None:
         if points:
             _draw_line(axes, style, points)
     if not axes.get_lines():
-        axes.text(0.5, 0.5, "not measured by this kernel", ha="center", transform=axes.transAxes)
+        words = letter("not measured by this kernel")
+        axes.text(0.5, 0.5, words, ha="center", transform=axes.transAxes)
     axes.set_ylim(0, 100)
-    axes.set_ylabel("waiting\n(% of time)")
+    axes.set_ylabel(letter("waiting\n(% of time)"))
     if samples and samples[0].is_pressure_of_machine:
-        axes.annotate("of the whole machine", (0.01, 0.8), xycoords="axes fraction", fontsize=_FONT)
+        words = letter("of the whole machine")
+        axes.annotate(words, (0.01, 0.8), xycoords="axes fraction", fontsize=_FONT)
     _finish(axes)
 
 
@@ -157,36 +161,53 @@ def describe_group(samples: Sequence[GroupSample]) -> str:
     Limits hit, OOM kills and the time spent waiting are those of the samples' time.
     """
     if not samples:
-        return "No sample was taken."
+        return say("No sample was taken.")
     sentences = []
     for name, read in GROUP_READERS.items():
         known = [size for sample in samples if (size := read(sample)) is not None]
+        label = GROUP_STYLES[name].label
         if not known:
-            sentences.append(f"{GROUP_STYLES[name].label} is not known")
+            sentences.append(say("{label} is not known", label=label))
         elif len(set(known)) == 1:
-            sentences.append(f"{GROUP_STYLES[name].label} is {known[0] / MIB:,.0f} MiB")
+            sentences.append(say("{label} is {size:,.0f} MiB", label=label, size=known[0] / MIB))
         else:
             sentences.append(
-                f"{GROUP_STYLES[name].label} goes from {known[0] / MIB:,.0f} to"
-                f" {known[-1] / MIB:,.0f} MiB (most {max(known) / MIB:,.0f})"
+                say(
+                    "{label} goes from {first:,.0f} to {last:,.0f} MiB (most {most:,.0f})",
+                    label=label,
+                    first=known[0] / MIB,
+                    last=known[-1] / MIB,
+                    most=max(known) / MIB,
+                )
             )
     first, last = samples[0], samples[-1]
     hits = last.memory.limit_hits - first.memory.limit_hits
     kills = last.memory.oom_kills - first.memory.oom_kills
-    sentences.append(f"the limit was met {count_of(hits, 'time')}, with {_count_kills(kills)}")
+    sentences.append(
+        say(
+            "the limit was met {times}, with {kills}",
+            times=count_of(hits, "time"),
+            kills=_count_kills(kills),
+        )
+    )
     waited = measure_waiting(first, last)
     sentences.append(
-        f"{_whose(last)} waited for memory for {waited['some']:.0f} % of the time,"
-        f" all of them for {waited['full']:.0f} %"
+        say(
+            "{who} waited for memory for {some:.0f} % of the time, all of them for {full:.0f} %",
+            who=_whose(last),
+            **waited,
+        )
         if waited
-        else "how long processes waited is not measured"
+        else say("how long processes waited is not measured")
     )
-    return f"In {last.elapsed_s - first.elapsed_s:,.1f} s: " + "; ".join(sentences) + "."
+    seconds = last.elapsed_s - first.elapsed_s
+    return say("In {seconds:,.1f} s: {events}.", seconds=seconds, events=say("; ").join(sentences))
 
 
 def _whose(sample: GroupSample) -> str:
-    return "some process of the machine" if sample.is_pressure_of_machine else "some process"
+    is_of_machine = sample.is_pressure_of_machine
+    return term("some process of the machine" if is_of_machine else "some process")
 
 
 def _count_kills(kills: int) -> str:
-    return count_of(kills, "OOM kill") if kills else "no OOM kill"
+    return count_of(kills, "OOM kill") if kills else term("no OOM kill")

@@ -12,6 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from lablib.language import say, term
+from lablib.plots.lettering import letter
 from lablib.plots.palette import BLUE, CHUNK_STYLES, HATCHES, VERMILLION
 from lablib.plots.parts import EDGE_COLOR, MIB, draw_key, make_figure, make_key
 from lablib.records import CHUNK_STATES, Chunk, HeapMap, HeapTrace
@@ -33,7 +35,7 @@ def plot_live_bytes(
 
     One line per trace, in MiB, over the seconds since its tracing began.
     """
-    figure = Figure(figsize=(8, 3.5), layout="constrained") if axes is None else None
+    figure = make_figure(3.5, 8) if axes is None else None
     if figure is not None:
         axes = figure.subplots()
     assert axes is not None
@@ -41,17 +43,24 @@ def plot_live_bytes(
     for (label, trace), style in zip(traces.items(), cycle(_STYLES), strict=False):
         times = [snapshot.elapsed_s for snapshot in trace.snapshots]
         live = [snapshot.live_bytes / MIB for snapshot in trace.snapshots]
-        axes.plot(times, live, markersize=4, label=label, **style)
+        axes.plot(times, live, markersize=4, label=letter(label), **style)
         if live:
-            sentences.append(f"{label}: {live[-1]:,.2f} MiB live after {times[-1]:.1f} s")
-    axes.set_xlabel("time since the tracing began (s)")
-    axes.set_ylabel("live heap (MiB)")
-    axes.set_title(title or "Allocated and not freed")
+            sentences.append(
+                say(
+                    "{label}: {live:,.2f} MiB live after {seconds:.1f} s",
+                    label=term(label),
+                    live=live[-1],
+                    seconds=times[-1],
+                )
+            )
+    axes.set_xlabel(letter("time since the tracing began (s)"))
+    axes.set_ylabel(letter("live heap (MiB)"))
+    axes.set_title(letter(title or term("Allocated and not freed")))
     axes.grid(alpha=0.3)
     axes.legend()
     drawn = figure if figure is not None else axes.figure
     assert isinstance(drawn, Figure)
-    return drawn, "; ".join(sentences) + "."
+    return drawn, say("; ").join(sentences) + "."
 
 
 def plot_heap_map(heap_map: HeapMap, title: str = "") -> tuple[Figure, str]:
@@ -88,17 +97,23 @@ def plot_heap_map(heap_map: HeapMap, title: str = "") -> tuple[Figure, str]:
     axes.set_yticks([row + 0.5 for row in range(0, rows, -(-rows // 20))])
     axes.yaxis.set_major_formatter(FuncFormatter(lambda at, _: f"{first + int(at) * row_bytes:#x}"))
     axes.tick_params(axis="y", labelsize=9, labelfontfamily="monospace")
-    axes.set_xlabel(f"bytes from the start of the line, each {format_size(row_bytes)}")
-    axes.set_ylabel("address of the line")
+    axes.set_xlabel(
+        letter("bytes from the start of the line, each {size}", size=format_size(row_bytes))
+    )
+    axes.set_ylabel(letter("address of the line"))
     totals = total_by_state(heap_map)
     draw_key(
         axes,
         (
-            make_key(style, f"{style.label}: {format_size(totals[state][1])}")
+            make_key(
+                style,
+                letter("{label}: {size}", label=style.label, size=format_size(totals[state][1])),
+            )
             for state, style in CHUNK_STYLES.items()
         ),
     )
-    figure.suptitle(title or f"The heap, {format_size(heap_map.end - heap_map.start)}")
+    size = format_size(heap_map.end - heap_map.start)
+    figure.suptitle(letter(title) or letter("The heap, {size}", size=size))
     return figure, describe_heap_map(heap_map)
 
 
@@ -126,14 +141,23 @@ def describe_heap_map(heap_map: HeapMap) -> str:
     """Return in words what a block map shows, with its numbers."""
     totals = total_by_state(heap_map)
     parts = [
-        f"{count_of(blocks, 'block')} of {format_size(size_bytes)} {CHUNK_STYLES[state].label}"
+        say(
+            "{blocks} of {size} {state}",
+            blocks=count_of(blocks, "block"),
+            size=format_size(size_bytes),
+            state=CHUNK_STYLES[state].label,
+        )
         for state, (blocks, size_bytes) in totals.items()
         if blocks and state != "top"
     ]
-    top_bytes = totals["top"][1]
-    parts.append(f"{format_size(top_bytes)} at the top, never handed out or given back to it")
-    whole = f"The heap has {format_size(heap_map.end - heap_map.start)} from {heap_map.start:#x} on"
-    return f"{whole}: " + "; ".join(parts) + "."
+    top = format_size(totals["top"][1])
+    parts.append(say("{size} at the top, never handed out or given back to it", size=top))
+    return say(
+        "The heap has {size} from {start:#x} on: {parts}.",
+        size=format_size(heap_map.end - heap_map.start),
+        start=heap_map.start,
+        parts=say("; ").join(parts),
+    )
 
 
 def _cut_into_rows(chunk: Chunk, first: int, row_bytes: int) -> Iterator[tuple[int, int, int]]:

@@ -8,11 +8,13 @@ from itertools import pairwise
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from lablib.language import say, term
+from lablib.plots.lettering import letter
 from lablib.plots.palette import BLUE, SIZE_STYLES, LineStyle
 from lablib.plots.parts import MIB, make_figure
 from lablib.records import HeapUse
 
-_LIVE = LineStyle("live (malloc's count)", BLUE, "-", "o")
+_LIVE = LineStyle(term("live (malloc's count)"), BLUE, "-", "o")
 
 
 def plot_heap_use(situations: Mapping[str, Sequence[HeapUse]]) -> tuple[Figure, str]:
@@ -25,7 +27,7 @@ def plot_heap_use(situations: Mapping[str, Sequence[HeapUse]]) -> tuple[Figure, 
     charts = figure.subplots(1, len(situations), sharey=True, squeeze=False)[0]
     for axes, (name, used) in zip(charts, situations.items(), strict=True):
         _draw(axes, name, used)
-    charts[0].set_ylabel("size (MiB)")
+    charts[0].set_ylabel(letter("size (MiB)"))
     charts[0].set_ylim(bottom=0)
     lines = charts[0].get_lines()
     figure.legend(lines, [line.get_label() for line in lines], loc="outside upper center", ncols=2)
@@ -46,22 +48,28 @@ def _draw(axes: Axes, name: str, used: Sequence[HeapUse]) -> None:
             linewidth=2.5,
             marker=style.marker,
             markersize=7,
-            label="RSS, grown since the start" if style.label == "RSS" else style.label,
+            label=letter(
+                term("RSS, grown since the start") if style.label == "RSS" else style.label
+            ),
         )
     words = [use.step.split()[0].split("_")[0] for use in used]
     axes.set_xticks(range(1, len(used) + 1), words, rotation=60, fontsize=10)
-    axes.set_xlabel("step")
-    axes.set_title(name)
+    axes.set_xlabel(letter("step"))
+    axes.set_title(letter(name))
     axes.grid(alpha=0.3)
 
 
 def _describe(name: str, used: Sequence[HeapUse]) -> str:
     if not used:
-        return f"{name}: no step."
+        return say("{name}: no step.", name=term(name))
     live, rss = used[-1].live_bytes / MIB, used[-1].rss_bytes / MIB
     falls = any(after.rss_bytes < before.rss_bytes - MIB / 2 for before, after in pairwise(used))
-    fell = "RSS falls on the way" if falls else "RSS does not fall on the way"
-    return (
-        f"{name}: after {len(used)} steps {live:,.1f} MiB are live and RSS has grown by"
-        f" {rss:,.1f} MiB; {fell}."
+    return say(
+        "{name}: after {steps} steps {live:,.1f} MiB are live and RSS has grown by {rss:,.1f} MiB;"
+        " {fell}.",
+        name=term(name),
+        steps=len(used),
+        live=live,
+        rss=rss,
+        fell=term("RSS falls on the way" if falls else "RSS does not fall on the way"),
     )

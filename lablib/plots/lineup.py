@@ -9,6 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from lablib.language import say, term
+from lablib.plots.lettering import letter
 from lablib.plots.palette import (
     BLUE,
     HATCHES,
@@ -27,9 +29,9 @@ KIB = 1024
 MIN_RANGE_KIB = 64.0
 """No chart is stretched more than this: the flicker of a few pages shall not look like a curve."""
 
-_LIVE = LineStyle("live", BLUE, "-", "o")
-_LOST = AreaStyle("lost: nothing points at them", VERMILLION, "crosses")
-_REACHED = AreaStyle("still pointed at", SKY_BLUE)
+_LIVE = LineStyle(term("live"), BLUE, "-", "o")
+_LOST = AreaStyle(term("lost: nothing points at them"), VERMILLION, "crosses")
+_REACHED = AreaStyle(term("still pointed at"), SKY_BLUE)
 
 
 def plot_resident_curves(traces: Mapping[str, HeapTrace]) -> tuple[Figure, str]:
@@ -39,8 +41,8 @@ def plot_resident_curves(traces: Mapping[str, HeapTrace]) -> tuple[Figure, str]:
     scale of its own.
     """
     figure = _draw_charts(traces, _draw_resident)
-    figure.supylabel("RSS, grown since the start (KiB)")
-    figure.supxlabel("time (s)")
+    figure.supylabel(letter("RSS, grown since the start (KiB)"))
+    figure.supxlabel(letter("time (s)"))
     words = (f"{letter}: {describe_resident(trace)}" for letter, trace in traces.items())
     return figure, " ".join(words)
 
@@ -48,10 +50,10 @@ def plot_resident_curves(traces: Mapping[str, HeapTrace]) -> tuple[Figure, str]:
 def plot_live_curves(traces: Mapping[str, HeapTrace]) -> tuple[Figure, str]:
     """Return the charts of `plot_resident_curves` with the live bytes of the heap beside RSS."""
     figure = _draw_charts(traces, _draw_live)
-    figure.supylabel("size (KiB)")
-    figure.supxlabel("time (s)")
+    figure.supylabel(letter("size (KiB)"))
+    figure.supxlabel(letter("time (s)"))
     lines = figure.axes[0].get_lines()
-    labels = [_LIVE.label, "RSS, grown since the start"]
+    labels = [letter(_LIVE.label), letter("RSS, grown since the start")]
     figure.legend(lines, labels, loc="outside upper center", ncols=2, frameon=False)
     words = (
         f"{letter}: {describe_live(trace)} {describe_resident(trace)}"
@@ -67,8 +69,8 @@ def plot_ages(traces: Mapping[str, HeapTrace]) -> tuple[Figure, str]:
     from those that something still points at.
     """
     figure = _draw_charts(traces, _draw_ages)
-    figure.supylabel("live at the end (KiB)")
-    figure.supxlabel("allocated at (s)")
+    figure.supylabel(letter("live at the end (KiB)"))
+    figure.supxlabel(letter("allocated at (s)"))
     figure.legend(
         handles=[make_key(_REACHED), make_key(_LOST)],
         loc="outside upper center",
@@ -83,17 +85,18 @@ def describe_resident(trace: HeapTrace) -> str:
     """Return in a sentence how RSS went: by how much it grew, and how much of that came late."""
     times, sizes = _read_resident(trace)
     if len(sizes) < 2:
-        return "RSS was not measured."
+        return say("RSS was not measured.")
     middle = next(size for at, size in zip(times, sizes, strict=True) if at >= times[-1] / 2)
     most, last = max(sizes), sizes[-1]
     if most < MIN_RANGE_KIB:
-        return "RSS hardly changes."
-    fell = f", falls again to {_size(last * KIB)}" if last < 0.9 * most else ""
+        return say("RSS hardly changes.")
     late = last - middle
-    when = (
-        f"{_size(late * KIB)} of it in the second half" if late > most / 20 else "none of it late"
-    )
-    return f"RSS rises by {_size(most * KIB)}{fell}, {when}."
+    facts = {"rise": _size(most * KIB), "end": _size(last * KIB), "when": term("none of it late")}
+    if late > most / 20:
+        facts["when"] = term("{size} of it in the second half", size=_size(late * KIB))
+    if last < 0.9 * most:
+        return say("RSS rises by {rise}, falls again to {end}, {when}.", **facts)
+    return say("RSS rises by {rise}, {when}.", **facts)
 
 
 def describe_live(trace: HeapTrace) -> str:
@@ -102,32 +105,40 @@ def describe_live(trace: HeapTrace) -> str:
     most = max(shot.live_bytes for shot in trace.snapshots)
     allocated = sum(stack.allocated_blocks for stack in last.stacks)
     freed = sum(stack.freed_blocks for stack in last.stacks)
+    facts = {
+        "most": _size(most),
+        "end": _size(last.live_bytes),
+        "blocks": count_of(allocated, "block"),
+        "freed": f"{freed:,}",
+    }
     if not most:
-        return (
-            f"Nothing is live at any look; of {count_of(allocated, 'block')} {freed:,} were freed."
-        )
-    ends = (
-        "at the end"
-        if last.live_bytes > 0.98 * most
-        else f"at most, {_size(last.live_bytes)} at the end"
+        return say("Nothing is live at any look; of {blocks} {freed} were freed.", **facts)
+    if last.live_bytes > 0.98 * most:
+        return say("{most} are live at the end; of {blocks} {freed} were freed.", **facts)
+    return say(
+        "{most} are live at most, {end} at the end; of {blocks} {freed} were freed.", **facts
     )
-    return f"{_size(most)} are live {ends}; of {count_of(allocated, 'block')} {freed:,} were freed."
 
 
 def describe_ages(trace: HeapTrace) -> str:
     """Return in a sentence how old what lives is, and how much of it is lost."""
     scan = _find_scan(trace)
     if scan is None:
-        return "It was not looked what still points at its blocks."
+        return say("It was not looked what still points at its blocks.")
     bands = _add_bands(scan)
     lost, live = sum(b.lost_bytes for b in bands), sum(b.live_bytes for b in bands)
     if not live:
-        return "Nothing is live."
+        return say("Nothing is live.")
     oldest, youngest = bands[0].born_from_s, bands[-1].born_to_s
-    share = "none of it lost" if not lost else f"{_size(lost)} of it lost"
-    return (
-        f"{_size(live)} are live, allocated from {oldest:.0f} to {youngest:.0f} s in"
-        f" {count_of(len(bands), 'tenth')} of the time, {share}."
+    share = term("{size} of it lost", size=_size(lost)) if lost else term("none of it lost")
+    return say(
+        "{live} are live, allocated from {oldest:.0f} to {youngest:.0f} s in {tenths} of the time,"
+        " {share}.",
+        live=_size(live),
+        oldest=oldest,
+        youngest=youngest,
+        tenths=count_of(len(bands), "tenth"),
+        share=share,
     )
 
 
@@ -142,9 +153,9 @@ def _draw_charts(
     columns = min(CHARTS_A_ROW, len(traces))
     rows = -(-len(traces) // columns)
     charts = figure.subplots(rows, columns, squeeze=False).flat
-    for (letter, trace), axes in zip(traces.items(), charts, strict=False):
+    for (name, trace), axes in zip(traces.items(), charts, strict=False):
         draw(axes, trace)
-        axes.set_title(letter, fontsize=15, fontweight="bold", pad=3)
+        axes.set_title(name, fontsize=15, fontweight="bold", pad=3)
         axes.grid(alpha=0.3)
         axes.set_xlim(0, trace.seconds)
         axes.yaxis.set_major_formatter(FuncFormatter(lambda size, _: f"{size:,g}"))
@@ -180,13 +191,13 @@ def _fit(axes: Axes, values: list[float]) -> None:
 def _draw_ages(axes: Axes, trace: HeapTrace) -> None:
     scan = _find_scan(trace)
     if scan is None:
-        _write(axes, "not looked at")
+        _write(axes, letter("not looked at"))
         return
     bands = _add_bands(scan)
     highest = max((band.live_bytes / KIB for band in bands), default=0)
     axes.set_ylim(0, 1.1 * max(highest, MIN_RANGE_KIB / 8))
     if highest < 1:  # too little for a bar
-        _write(axes, f"{_size(highest * KIB)} live")
+        _write(axes, letter("{size} live", size=_size(highest * KIB)))
     for band in bands:
         width = band.born_to_s - band.born_from_s
         reached = (band.live_bytes - band.lost_bytes) / KIB

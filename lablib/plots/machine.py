@@ -11,6 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lablib.errors import LabError
+from lablib.language import say, term
+from lablib.plots.lettering import letter
 from lablib.plots.palette import VMSTAT_STYLES
 from lablib.plots.parts import MIB, make_figure
 from lablib.records import VmstatSample
@@ -149,8 +151,8 @@ def plot_vmstat(
         for at, _ in marks:
             axes.axvline(at, color="0.25", linestyle=":", linewidth=1.2, gid="mark")
     _name_marks(rows[0], marks)
-    rows[-1].set_xlabel("time (s)")
-    figure.suptitle(title or "Change since the first sample")
+    rows[-1].set_xlabel(letter("time (s)"))
+    figure.suptitle(letter(title or term("Change since the first sample")))
     return figure, describe_strips(strips, marks)
 
 
@@ -189,7 +191,7 @@ def _name_marks(axes: Axes, marks: Marks) -> None:
         level = (level + 1) % 2 if at < free_from else 0
         free_from = at + _LABEL_ROOM * (high - low)
         axes.annotate(
-            words,
+            letter(words),
             xy=(at, 1.0),
             xycoords=("data", "axes fraction"),
             xytext=(2, 2 + 13 * level),
@@ -215,13 +217,23 @@ def describe_strips(strips: Sequence[Strip], marks: Marks = ()) -> str:
     sentences = []
     for strip in strips:
         if not strip.values:
-            sentences.append(f"{strip.name} was not measured")
+            sentences.append(say("{name} was not measured", name=strip.name))
         elif strip.is_rate:
-            sentences.append(f"{strip.name} is {max(strip.values):,.1f} MiB / s at most")
+            most = max(strip.values)
+            sentences.append(
+                say("{name} is {most:,.1f} MiB / s at most", name=strip.name, most=most)
+            )
         else:
             sentences.append(
-                f"{strip.name} starts at {strip.start_mib:,.1f} MiB"
-                f" and changes by {word_change(strip)}"
+                say(
+                    "{name} starts at {start:,.1f} MiB and changes by {change}",
+                    name=strip.name,
+                    start=strip.start_mib,
+                    change=word_change(strip),
+                )
             )
-    happened = ", ".join(f"{words} at {at:.0f} s" for at, words in sorted(marks))
-    return "; ".join(sentences) + (f". Marked: {happened}." if happened else ".")
+    happened = [
+        say("{words} at {at:.0f} s", words=term(words), at=at) for at, words in sorted(marks)
+    ]
+    facts = {"columns": say("; ").join(sentences), "happened": say(", ").join(happened)}
+    return say("{columns}. Marked: {happened}.", **facts) if happened else f"{facts['columns']}."

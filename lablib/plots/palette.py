@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lablib.language import term
 from lablib.records import FILE_OR_SHARED, PRESENT, SWAPPED
 
 BLACK = "#000000"
@@ -50,40 +51,40 @@ class LineStyle:
 
 
 SEGMENT_STYLES = {
-    "text": AreaStyle("program: code", BLUE),
-    "read_only": AreaStyle("program: constants", BLUE, "dots"),
-    "data": AreaStyle("program: data", SKY_BLUE),
-    "bss": AreaStyle("program: bss (zeroed)", SKY_BLUE, "stripes"),
-    "heap": AreaStyle("heap", VERMILLION),
-    "arena": AreaStyle("arena of a thread", VERMILLION, "stripes"),
-    "stack": AreaStyle("stack", GREEN),
-    "thread_stack": AreaStyle("stack of a thread", GREEN, "stripes"),
-    "library": AreaStyle("library", PURPLE),
-    "loader": AreaStyle("dynamic linker", PURPLE, "stripes"),
-    "file": AreaStyle("mapped file", YELLOW),
-    "shared": AreaStyle("shared memory", YELLOW, "back_stripes"),
-    "anonymous": AreaStyle("anonymous mapping", ORANGE),
-    "guard": AreaStyle("guard", WHITE, "crosses"),
-    "reserved": AreaStyle("reserved", WHITE, "dots"),
-    "padding": AreaStyle("padding", WHITE, "stripes"),
-    "vdso": AreaStyle("vdso: code of the kernel", BLACK),
-    "kernel": AreaStyle("data of the kernel", BLACK, "dots"),
+    "text": AreaStyle(term("program: code"), BLUE),
+    "read_only": AreaStyle(term("program: constants"), BLUE, "dots"),
+    "data": AreaStyle(term("program: data"), SKY_BLUE),
+    "bss": AreaStyle(term("program: bss (zeroed)"), SKY_BLUE, "stripes"),
+    "heap": AreaStyle(term("heap"), VERMILLION),
+    "arena": AreaStyle(term("arena of a thread"), VERMILLION, "stripes"),
+    "stack": AreaStyle(term("stack"), GREEN),
+    "thread_stack": AreaStyle(term("stack of a thread"), GREEN, "stripes"),
+    "library": AreaStyle(term("library"), PURPLE),
+    "loader": AreaStyle(term("dynamic linker"), PURPLE, "stripes"),
+    "file": AreaStyle(term("mapped file"), YELLOW),
+    "shared": AreaStyle(term("shared memory"), YELLOW, "back_stripes"),
+    "anonymous": AreaStyle(term("anonymous mapping"), ORANGE),
+    "guard": AreaStyle(term("guard"), WHITE, "crosses"),
+    "reserved": AreaStyle(term("reserved"), WHITE, "dots"),
+    "padding": AreaStyle(term("padding"), WHITE, "stripes"),
+    "vdso": AreaStyle(term("vdso: code of the kernel"), BLACK),
+    "kernel": AreaStyle(term("data of the kernel"), BLACK, "dots"),
 }
 """One style for each of `records.SEGMENT_KINDS`."""
 
 CHUNK_STYLES = {
-    "used": AreaStyle("used", VERMILLION),
-    "cached": AreaStyle("freed, cached", YELLOW, "back_stripes"),
-    "free": AreaStyle("free", WHITE),
-    "top": AreaStyle("top", SKY_BLUE, "dots"),
+    "used": AreaStyle(term("used"), VERMILLION),
+    "cached": AreaStyle(term("freed, cached"), YELLOW, "back_stripes"),
+    "free": AreaStyle(term("free"), WHITE),
+    "top": AreaStyle(term("top"), SKY_BLUE, "dots"),
 }
 """One style for each of `records.CHUNK_STATES`."""
 
 PAGE_STYLES = {
-    "private": AreaStyle("in memory, anonymous", VERMILLION),
-    "file": AreaStyle("in memory, of a file or shared", SKY_BLUE, "stripes"),
-    "swapped": AreaStyle("in swap", YELLOW, "crosses"),
-    "absent": AreaStyle("not in memory", WHITE),
+    "private": AreaStyle(term("in memory, anonymous"), VERMILLION),
+    "file": AreaStyle(term("in memory, of a file or shared"), SKY_BLUE, "stripes"),
+    "swapped": AreaStyle(term("in swap"), YELLOW, "crosses"),
+    "absent": AreaStyle(term("not in memory"), WHITE),
 }
 """What a page of `records.ResidentPages` can be."""
 
@@ -109,33 +110,33 @@ VMSTAT_STYLES = {
 """The columns of vmstat that tell about memory, and what is shown beside them, each in a strip of
 its own with its name."""
 GROUP_STYLES = {
-    "limit": LineStyle("limit", BLACK, "-", ""),
-    "anonymous": LineStyle("anonymous, in RAM", VERMILLION, "--", "D"),
-    "page cache": LineStyle("page cache", GREEN, ":", "^"),
-    "swap": LineStyle("in swap", PURPLE, "-", "s"),
+    "limit": LineStyle(term("limit"), BLACK, "-", ""),
+    "anonymous": LineStyle(term("anonymous, in RAM"), VERMILLION, "--", "D"),
+    "page cache": LineStyle(term("page cache"), GREEN, ":", "^"),
+    "swap": LineStyle(term("in swap"), PURPLE, "-", "s"),
 }
 """What is charged to a memory cgroup, and its limit."""
 
 PRESSURE_STYLES = {
-    "some": LineStyle("some waited", ORANGE, "-", "o"),
-    "full": LineStyle("all waited", BLUE, "--", "s"),
+    "some": LineStyle(term("some waited"), ORANGE, "-", "o"),
+    "full": LineStyle(term("all waited"), BLUE, "--", "s"),
 }
 """How much of the time processes have waited for memory."""
 
 STACK_STYLES = {
-    "first": LineStyle("first", VERMILLION, "-", "D"),
-    "second": LineStyle("second", BLUE, "--", "o"),
-    "third": LineStyle("third", GREEN, ":", "^"),
-    "fourth": LineStyle("fourth", BLACK, "-", "s"),
-    "fifth": LineStyle("fifth", ORANGE, "--", "v"),
+    "first": LineStyle(term("first"), VERMILLION, "-", "D"),
+    "second": LineStyle(term("second"), BLUE, "--", "o"),
+    "third": LineStyle(term("third"), GREEN, ":", "^"),
+    "fourth": LineStyle(term("fourth"), BLACK, "-", "s"),
+    "fifth": LineStyle(term("fifth"), ORANGE, "--", "v"),
 }
 """Call stacks that are compared: what a line gets is kept as long as it is shown."""
 
 TOUCH_STYLES = {
-    "write": LineStyle("write", VERMILLION, "", "o"),
-    "read": LineStyle("read", BLUE, "", "s"),
-    "instruction": LineStyle("instruction fetch", GREEN, "", "^"),
-    "protection": LineStyle("on a page that was there", PURPLE, "", "X"),
+    "write": LineStyle(term("write"), VERMILLION, "", "o"),
+    "read": LineStyle(term("read"), BLUE, "", "s"),
+    "instruction": LineStyle(term("instruction fetch"), GREEN, "", "^"),
+    "protection": LineStyle(term("on a page that was there"), PURPLE, "", "X"),
 }
 """What touched the page at a page fault."""
 

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from lablib.plots.lettering import choose_font, letter
 from lablib.plots.palette import HATCHES, AreaStyle
 
 MIB = 1 << 20
@@ -16,9 +17,10 @@ WIDTH_INCHES = 10.0
 HEIGHT_INCHES = 5.6
 
 
-def make_figure(height_inches: float = HEIGHT_INCHES) -> Figure:
+def make_figure(height_inches: float = HEIGHT_INCHES, width_inches: float = WIDTH_INCHES) -> Figure:
     """Return an empty figure whose text is readable where it is shown 1,280 by 720."""
-    return Figure(figsize=(WIDTH_INCHES, height_inches), dpi=100, layout="constrained")
+    choose_font()
+    return Figure(figsize=(width_inches, height_inches), dpi=100, layout="constrained")
 
 
 def make_key(style: AreaStyle, text: str = "") -> Patch:
@@ -28,7 +30,7 @@ def make_key(style: AreaStyle, text: str = "") -> Patch:
         edgecolor=EDGE_COLOR,
         hatch=HATCHES[style.hatch],
         linewidth=0.8,
-        label=text or style.label,
+        label=text or letter(style.label),
     )
 
 

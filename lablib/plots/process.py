@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter
 
+from lablib.language import say, term
+from lablib.plots.lettering import letter
 from lablib.plots.palette import HATCHES, PAGE_STYLES, SIZE_STYLES, name_page
 from lablib.plots.parts import EDGE_COLOR, MIB, draw_key, make_figure, make_key, spread_out
 from lablib.records import ProcessSizes, ResidentPages
@@ -60,10 +62,10 @@ def plot_sizes(
     else:
         axes.set_ylim(bottom=0)
     _label_ends(axes, ends)
-    axes.set_xlabel("time (s)")
-    axes.set_ylabel("size (MiB)")
+    axes.set_xlabel(letter("time (s)"))
+    axes.set_ylabel(letter("size (MiB)"))
     axes.grid(alpha=0.3)
-    axes.set_title(title or "Promised (VmSize) and paid (RSS, PSS)")
+    axes.set_title(letter(title or term("Promised (VmSize) and paid (RSS, PSS)")))
     return figure, describe_sizes(samples)
 
 
@@ -88,19 +90,24 @@ def _label_ends(axes: Axes, ends: dict[str, tuple[float, float]]) -> None:
 def describe_sizes(samples: Sequence[ProcessSizes]) -> str:
     """Return in words how each size began and ended."""
     if not samples:
-        return "No sample was taken."
+        return say("No sample was taken.")
     sentences = []
     for name, read in SIZE_READERS.items():
         known = [size for sample in samples if (size := read(sample)) is not None]
         if known:
             sentences.append(
-                f"{name} goes from {known[0] / MIB:,.1f} to {known[-1] / MIB:,.1f} MiB"
-                f" (most {max(known) / MIB:,.1f})"
+                say(
+                    "{name} goes from {first:,.1f} to {last:,.1f} MiB (most {most:,.1f})",
+                    name=name,
+                    first=known[0] / MIB,
+                    last=known[-1] / MIB,
+                    most=max(known) / MIB,
+                )
             )
         else:
-            sentences.append(f"{name} could not be read")
+            sentences.append(say("{name} could not be read", name=name))
     seconds = samples[-1].elapsed_s - samples[0].elapsed_s
-    return f"In {seconds:,.1f} s " + "; ".join(sentences) + "."
+    return say("In {seconds:,.1f} s {events}.", seconds=seconds, events=say("; ").join(sentences))
 
 
 def plot_resident_pages(pages: ResidentPages, title: str = "") -> tuple[Figure, str]:
@@ -144,15 +151,24 @@ def plot_resident_pages(pages: ResidentPages, title: str = "") -> tuple[Figure, 
     )
     axes.set_xticks(range(0, columns + 1, max(1, columns // 8)))
     axes.tick_params(axis="y", labelsize=9, labelfontfamily="monospace")
-    cell = "page" if pages_a_cell == 1 else f"cell of {pages_a_cell:,} pages"
-    axes.set_xlabel(f"{cell} in the line, each {format_size(pages_a_cell * pages.page_bytes)}")
-    axes.set_ylabel("address of the line")
+    several = term("cell of {pages} pages", pages=f"{pages_a_cell:,}")
+    cell = term("page") if pages_a_cell == 1 else several
+    size = format_size(pages_a_cell * pages.page_bytes)
+    axes.set_xlabel(letter("{cell} in the line, each {size}", cell=cell, size=size))
+    axes.set_ylabel(letter("address of the line"))
     totals = Counter(map(name_page, pages.flags))
     draw_key(
         axes,
-        (make_key(s, f"{s.label}: {totals[n]:,}") for n, s in PAGE_STYLES.items() if totals[n]),
+        (
+            make_key(style, letter("{label}: {count:,}", label=style.label, count=totals[name]))
+            for name, style in PAGE_STYLES.items()
+            if totals[name]
+        ),
     )
-    figure.suptitle(title or f"{pages.count:,} of {count_of(count, 'page')} in memory")
+    present, whole = f"{pages.count:,}", count_of(count, "page")
+    figure.suptitle(
+        letter(title) or letter("{present} of {pages} in memory", present=present, pages=whole)
+    )
     return figure, describe_pages(pages)
 
 
@@ -160,11 +176,15 @@ def describe_pages(pages: ResidentPages) -> str:
     """Return in words how many pages of a range are in memory, and of which sort."""
     totals = Counter(map(name_page, pages.flags))
     parts = [
-        f"{totals[name]:,} {style.label}" for name, style in PAGE_STYLES.items() if totals[name]
+        say("{count:,} {state}", count=totals[name], state=style.label)
+        for name, style in PAGE_STYLES.items()
+        if totals[name]
     ]
-    return (
-        f"Of {count_of(len(pages.flags), 'page')} of {format_size(pages.page_bytes)} from"
-        f" {pages.start:#x} on, {format_size(pages.resident_bytes)} is in memory: "
-        + ", ".join(parts)
-        + "."
+    return say(
+        "Of {pages} of {size} from {start:#x} on, {resident} is in memory: {parts}.",
+        pages=count_of(len(pages.flags), "page"),
+        size=format_size(pages.page_bytes),
+        start=pages.start,
+        resident=format_size(pages.resident_bytes),
+        parts=say(", ").join(parts),
     )

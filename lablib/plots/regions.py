@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from lablib.language import say, term
 from lablib.plots.palette import SEGMENT_STYLES
 from lablib.records import PRESENT, AddressSpace, ResidentPages, Segment
 from lablib.wording import count_of, format_size
@@ -76,10 +77,13 @@ def describe_region(segment: Segment, resident: Sequence[ResidentPages] = ()) ->
 
 
 def name_segment(segment: Segment) -> str:
-    """Return what a segment is called in a figure: its kind, and its file where that says more."""
+    """Return what a segment is called in a figure: its kind, and its file where that says more.
+
+    It is the English name, which `say` says in the reader's language.
+    """
     label = SEGMENT_STYLES[segment.kind].label
     names_file = segment.kind in ("library", "file", "shared") and segment.name
-    return f"{label} {segment.name}" if names_file else label
+    return term("{kind} {file}", kind=label, file=segment.name) if names_file else label
 
 
 def name_program(space: AddressSpace) -> str:
@@ -93,15 +97,24 @@ def describe_space(space: AddressSpace) -> str:
         [describe_region(segment) for segment in list_user_segments(space)], by_name=True
     )
     parts = [
-        f"{region.label} {format_size(region.size_bytes)} ({word_resident(region)} resident)"
+        say(
+            "{label} {size} ({resident} resident)",
+            label=region.label,
+            size=format_size(region.size_bytes),
+            resident=word_resident(region),
+        )
         for region in regions
     ]
-    return (
-        f"Process {space.pid} ({name_program(space)}) has {format_size(space.size_bytes)} mapped of"
-        f" {format_size(find_span(space))}, {format_size(space.rss_bytes)} of it resident, in"
-        f" {count_of(len(space.segments), 'region')}. From low addresses to high: "
-        + ", ".join(parts)
-        + "."
+    return say(
+        "Process {pid} ({program}) has {mapped} mapped of {span}, {resident} of it resident, in"
+        " {regions}. From low addresses to high: {parts}.",
+        pid=space.pid,
+        program=name_program(space),
+        mapped=format_size(space.size_bytes),
+        span=format_size(find_span(space)),
+        resident=format_size(space.rss_bytes),
+        regions=count_of(len(space.segments), "region"),
+        parts=say(", ").join(parts),
     )
 
 
@@ -123,7 +136,7 @@ def _merge(regions: Sequence[Region], by_name: bool) -> list[Region]:
         before = merged[-1] if merged else None
         if before and _belong_together(before, region, by_name):
             parts = before.part_count + region.part_count
-            label = region.label if by_name else "libraries and files"
+            label = region.label if by_name else term("libraries and files")
             merged[-1] = replace(
                 before,
                 end=region.end,
@@ -148,13 +161,15 @@ def _belong_together(one: Region, other: Region, by_name: bool) -> bool:
 
 def word_label(region: Region) -> str:
     """Return the name of a row, and how many parts it has if they are several."""
-    return f"{region.label} ({region.part_count} parts)" if region.part_count > 1 else region.label
+    if region.part_count == 1:
+        return region.label
+    return term("{label} ({parts} parts)", label=region.label, parts=region.part_count)
 
 
 def word_resident(region: Region) -> str:
     """Return how much of a region is resident: "none", "all", "8 KiB", "up to 4 KiB"."""
     if not region.resident_bytes:
-        return "none"
+        return term("none")
     is_all = region.resident_bytes == region.size_bytes
-    amount = "all" if is_all else format_size(region.resident_bytes)
-    return amount if region.is_exact else f"up to {amount}"
+    amount = term("all") if is_all else format_size(region.resident_bytes)
+    return amount if region.is_exact else term("up to {amount}", amount=amount)

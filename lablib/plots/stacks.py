@@ -10,6 +10,8 @@ from heapq import nlargest
 from matplotlib.figure import Figure
 
 from lablib.analysis import name_site
+from lablib.language import say, term
+from lablib.plots.lettering import letter
 from lablib.plots.palette import STACK_STYLES
 from lablib.plots.parts import MIB, make_figure
 from lablib.records import HeapSnapshot, StackUsage
@@ -113,28 +115,33 @@ def plot_stacks(
             marker=style.marker,
             markersize=6,
             linewidth=2,
-            label=f"{line.name}: {line.live_bytes[-1]:,} bytes",
+            label=letter("{name}: {size:,} bytes", name=line.name, size=line.live_bytes[-1]),
         )
-    axes.set_xlabel("time since the tracing began (s)")
-    axes.set_ylabel("live heap (MiB)")
+    axes.set_xlabel(letter("time since the tracing began (s)"))
+    axes.set_ylabel(letter("live heap (MiB)"))
     axes.set_ylim(0, max(MIN_SPAN_MIB, axes.get_ylim()[1]))
     axes.grid(alpha=0.3)
     if lines:
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), frameon=False, borderaxespad=0.2)
-    figure.suptitle(title or "Live bytes by call stack")
+    figure.suptitle(letter(title or term("Live bytes by call stack")))
     return figure, describe_stacks(snapshots, lines)
 
 
 def describe_stacks(snapshots: Sequence[HeapSnapshot], lines: Sequence[StackLine]) -> str:
     """Return in words what each of the lines holds at the end, and how it has grown."""
     if not snapshots:
-        return "No snapshot was taken."
+        return say("No snapshot was taken.")
+    at = snapshots[-1].elapsed_s
     if not lines:
-        return f"After {snapshots[-1].elapsed_s:.1f} s no block has been allocated."
+        return say("After {at:.1f} s no block has been allocated.", at=at)
     parts = [
-        f"{line.name} holds {line.live_bytes[-1]:,} bytes in "
-        f"{count_of(line.usage.live_blocks, 'block')}, "
-        f"{line.growth_bytes_per_s:+,.0f} bytes a second"
+        say(
+            "{name} holds {size:,} bytes in {blocks}, {growth:+,.0f} bytes a second",
+            name=line.name,
+            size=line.live_bytes[-1],
+            blocks=count_of(line.usage.live_blocks, "block"),
+            growth=line.growth_bytes_per_s,
+        )
         for line in lines
     ]
-    return f"After {snapshots[-1].elapsed_s:.1f} s: " + "; ".join(parts) + "."
+    return say("After {at:.1f} s: {stacks}.", at=at, stacks=say("; ").join(parts))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple
 
+from lablib.language import term
 from lablib.proc.images import Image, Load, Section
 from lablib.records import Vma
 
@@ -24,8 +25,8 @@ NAMED_STACKS = ("[anon: glibc: pthread", "[anon: glibc: unused stack")
 NAMED_ARENA = "[anon: glibc: malloc arena"
 """What glibc 2.39 and later call them when told to (glibc.mem.decorate_maps)."""
 
-EXEC, LINKER = "the kernel, at exec", "the dynamic linker"
-ARENA, PTHREAD = "malloc, for a thread", "pthread_create"
+EXEC, LINKER = term("the kernel, at exec"), term("the dynamic linker")
+ARENA, PTHREAD = term("malloc, for a thread"), "pthread_create"
 
 
 class Claim(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from lablib.language import term
 from lablib.proc.claims import (
     ARENA,
     EXEC,
@@ -18,24 +19,24 @@ from lablib.proc.claims import (
 )
 from lablib.records import Segment, Vma
 
-MMAP = "the program or a library, by mmap"
+MMAP = term("the program or a library, by mmap")
 
 # The beginning of the name that the kernel shows -> kind and owner; the first that fits.
 _BY_NAME = (
-    ("[heap]", "heap", "malloc, by brk"),
+    ("[heap]", "heap", term("malloc, by brk")),
     ("[stack]", "stack", EXEC),
     ("[vdso]", "vdso", EXEC),
     ("[vvar", "kernel", EXEC),
-    ("[vsyscall]", "kernel", "the kernel, in every process"),
+    ("[vsyscall]", "kernel", term("the kernel, in every process")),
     *((name, "thread_stack", PTHREAD) for name in NAMED_STACKS),
     (NAMED_ARENA, "arena", ARENA),
-    ("[anon: glibc: malloc", "anonymous", "malloc, by mmap"),
+    ("[anon: glibc: malloc", "anonymous", term("malloc, by mmap")),
     ("[anon: glibc: loader", "anonymous", LINKER),
     ("[anon:", "anonymous", MMAP),
     ("[anon_shmem:", "shared", MMAP),
-    ("[", "kernel", "the kernel"),
+    ("[", "kernel", term("the kernel")),
     ("anon_inode:", "kernel", MMAP),
-    ("/SYSV", "shared", "the program, by shmat"),
+    ("/SYSV", "shared", term("the program, by shmat")),
 )
 _SHARED_WITHOUT_A_DISK = ("/dev/shm/", "/memfd:")
 
@@ -73,7 +74,10 @@ def _split(vma: Vma, covered: int, claims: Sequence[Claim], facts: Facts) -> Ite
 def _make_segment(vma: Vma, claim: Claim) -> Segment:
     kind, owner = claim.kind, claim.owner
     if kind == "data" and "w" not in vma.permissions:
-        kind, owner = "read_only", f"{EXEC}, and read-only since the program was linked"
+        kind, owner = (
+            "read_only",
+            term("{who}, and read-only since the program was linked", who=EXEC),
+        )
     elif vma.permissions[:3] == "---" and kind in ("library", "loader"):
         kind = "reserved"
     return Segment(

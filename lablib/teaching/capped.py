@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lablib.capped import MIB, CappedExperiment
 from lablib.errors import LabError
+from lablib.language import say, term
 from lablib.panels import AppControls, Button, GroupPanel, Slider
 from lablib.records import CappedRun, GroupEnd, GroupStep
 from lablib.teaching.experiments import RECORDINGS_DIR, run_or_replay
@@ -19,12 +20,12 @@ from lablib.tracing.control import start_service
 from lablib.wording import format_size
 
 PANEL_TIMEOUT_S = 30.0
-_TITLE = "What the group holds, and its limit"
+_TITLE = term("What the group holds, and its limit")
 _CONTROLS = (
-    Slider("limit", "limit", 16, 128, 64, 8, "MiB"),
-    Slider("rate", "grow", 0, 32, 0, 2, "MiB / s"),
-    Button("touch all of it", "touch", (100,)),
-    Button("free all of it", "release"),
+    Slider(term("limit"), "limit", 16, 128, 64, 8, "MiB"),
+    Slider(term("rate"), "grow", 0, 32, 0, 2, "MiB / s"),
+    Button(term("touch all of it"), "touch", (100,)),
+    Button(term("free all of it"), "release"),
 )
 
 Step = tuple[str | float, ...]
@@ -82,17 +83,18 @@ def word_end(end: GroupEnd, victims: Sequence[str]) -> str:
     """Return in words how a process ended; of several victims, as which of them it was chosen."""
     how = f": {end.signal}" if end.signal else ""
     is_one_of_several = len(victims) > 1 and end.name in victims
-    chosen = f", victim number {victims.index(end.name) + 1}" if is_one_of_several else ""
-    return f"{end.name} has ended{how}{chosen}"
+    number = victims.index(end.name) + 1 if is_one_of_several else 0
+    chosen = say(", victim number {number}", number=number) if number else ""
+    return say("{name} has ended{how}{chosen}", name=end.name, how=how, chosen=chosen)
 
 
 def word_step(step: GroupStep) -> str:
     """Return a step in words: its command, and the sizes and times that were answered."""
     words: dict[str, Callable[[int], str]] = {
-        "bytes": format_size,
+        "bytes": lambda value: say(format_size(value)),
         "microseconds": lambda value: f"{value / 1000:,.1f} ms",
-        "major_faults": lambda value: f"{value:,} major faults",
-        "checksum": lambda value: f"checksum {value}",
+        "major_faults": lambda value: say("{faults} major faults", faults=f"{value:,}"),
+        "checksum": lambda value: say("checksum {checksum}", checksum=value),
     }
     said = [word(step.answer[name]) for name, word in words.items() if name in step.answer]
     return step.command + (f": {', '.join(said)}" if said else "")
@@ -105,7 +107,15 @@ def show_badness(run: CappedRun) -> None:
     number in /proc, which measures by the whole machine.
     """
     sample = run.sample_at(run.ends[0].elapsed_s if run.ends else run.samples[-1].elapsed_s)
-    columns = ("resident", "in swap", "page tables", "oom_score_adj", "badness", "oom_score")
+    columns = (
+        term("process"),
+        term("resident"),
+        term("in swap"),
+        term("page tables"),
+        "oom_score_adj",
+        term("badness"),
+        "oom_score",
+    )
     rows = [
         (
             member.name,
@@ -117,11 +127,11 @@ def show_badness(run: CappedRun) -> None:
         )
         for member in sample.members
     ]
-    show_table("Badness just before the end, sizes in MiB", ("process", *columns), rows)
+    show_table(term("Badness just before the end, sizes in MiB"), columns, rows)
 
 
 def _word_mib(size_bytes: int | None) -> str:
-    return "never chosen" if size_bytes is None else f"{size_bytes / MIB:.1f}"
+    return term("never chosen") if size_bytes is None else f"{size_bytes / MIB:.1f}"
 
 
 def _word_day(run: CappedRun) -> str:
@@ -188,8 +198,8 @@ class SteeredGroup(AbstractContextManager["SteeredGroup"]):
         """Do what a control says; raises `LabError`, also where this is a recording."""
         if self._experiment is None:
             raise LabError(
-                "this is a recording: there is no program to steer",
-                "see what is missing here with: ./lab doctor",
+                say("this is a recording: there is no program to steer"),
+                say("see what is missing here with: ./lab doctor"),
             )
         return self._experiment.ask(command, *values)
 

@@ -9,13 +9,17 @@ from typing import Any
 from IPython.display import DisplayHandle
 
 from lablib.doctor import PURPOSES, examine
+from lablib.language import say, term
 from lablib.records import Capability
 from lablib.wording import count_of
 
 # The colour is the least of it: the sign and the word say the same.
-_SIGNS = {True: ("✓", "works", "#009E73"), False: ("✗", "does not work", "#D55E00")}
-_WAITING = ("…", "not tried yet", "#777777")
-_TRYING = ("▸", "is being tried", "#0072B2")
+_SIGNS = {
+    True: ("✓", term("works"), "#009E73"),
+    False: ("✗", term("does not work"), "#D55E00"),
+}
+_WAITING = ("…", term("not tried yet"), "#777777")
+_TRYING = ("▸", term("is being tried"), "#0072B2")
 _GRID = "display: grid; grid-template-columns: repeat(auto-fill, minmax(19em, 1fr)); gap: 0.8em"
 _CARD = (
     "border: 1px solid var(--jp-border-color1, #bbb); border-left: 6px solid {color};"
@@ -44,9 +48,13 @@ def summarise(capabilities: Sequence[Capability]) -> str:
     missing = [capability.name for capability in capabilities if not capability.works]
     total = count_of(len(capabilities), "thing")
     if not missing:
-        return f"All {total} that were tried work."
-    works = len(capabilities) - len(missing)
-    return f"{works} of {total} that were tried work; not: {', '.join(missing)}."
+        return say("All {total} that were tried work.", total=total)
+    return say(
+        "{works} of {total} that were tried work; not: {missing}.",
+        works=len(capabilities) - len(missing),
+        total=total,
+        missing=say(", ").join(missing),
+    )
 
 
 def _bundle(found: Sequence[Capability], trying: str) -> dict[str, Any]:
@@ -57,8 +65,9 @@ def render_cards(found: Sequence[Capability], trying: str = "") -> str:
     """Return a card for each capability of the doctor's as HTML; `trying` is tried right now."""
     by_name = {capability.name: capability for capability in found}
     cards = "".join(_render_card(name, by_name.get(name), name == trying) for name in PURPOSES)
-    done = len(found)
-    said = summarise(found) if done == len(PURPOSES) else f"{done} of {len(PURPOSES)} tried."
+    done, total = len(found), len(PURPOSES)
+    so_far = say("{done} of {total} tried.", done=done, total=total)
+    said = summarise(found) if done == total else so_far
     return f'<p role="status"><b>{html.escape(said)}</b></p><div style="{_GRID}">{cards}</div>'
 
 
@@ -69,13 +78,14 @@ def _render_card(name: str, capability: Capability | None, is_tried_now: bool) -
         sign, word, color = _SIGNS[capability.works]
     lines = [
         f'<b style="font-size: 1.1em">{html.escape(name)}</b><br>'
-        f'<span aria-hidden="true">{sign}</span> <b>{word}</b>',
-        f"For: {html.escape(PURPOSES[name])}",
+        f'<span aria-hidden="true">{sign}</span> <b>{say(word)}</b>',
+        html.escape(say("For: {purpose}", purpose=PURPOSES[name])),
     ]
     if capability is not None:
-        told = "Tried" if capability.works else "Why"
-        lines.append(f"{told}: {html.escape(capability.reason)}")
-        lines += [f"What to do: {_set_command(capability.fix)}"] if capability.fix else []
+        told = say("Tried" if capability.works else "Why")
+        lines.append(say("{label}: {text}", label=told, text=html.escape(capability.reason)))
+        fix = say("What to do: {fix}", fix=_set_command(capability.fix))
+        lines += [fix] if capability.fix else []
     return f'<div style="{_CARD.format(color=color)}">{"<br>".join(lines)}</div>'
 
 
@@ -90,6 +100,15 @@ def word_cards(capabilities: Sequence[Capability]) -> str:
     lines = []
     for capability in capabilities:
         sign, word, _ = _SIGNS[capability.works]
-        fix = f" What to do: {capability.fix}" if capability.fix else ""
-        lines.append(f"{sign} {capability.name} {word}: {capability.reason}.{fix}")
-    return "\n".join([*lines, summarise(capabilities)]) if lines else "Nothing was tried yet."
+        fix = say(" What to do: {fix}", fix=capability.fix) if capability.fix else ""
+        lines.append(
+            say(
+                "{sign} {name} {works}: {reason}.{fix}",
+                sign=sign,
+                name=capability.name,
+                works=word,
+                reason=capability.reason,
+                fix=fix,
+            )
+        )
+    return "\n".join([*lines, summarise(capabilities)]) if lines else say("Nothing was tried yet.")

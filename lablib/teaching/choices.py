@@ -7,6 +7,8 @@ from typing import Any
 
 import ipywidgets as widgets
 
+from lablib.language import say
+
 # By itself a radio button's text has the height of one line, however long it is.
 _WRAP = """<style>
 .lab-choices label { height: auto; line-height: 1.4; white-space: normal; }
@@ -19,14 +21,18 @@ class Choices(widgets.VBox):  # type: ignore[misc]
     """Radio buttons, each a group of its own: JupyterLab takes the arrow keys that move in one."""
 
     def __init__(self, choices: Sequence[str], label: str, chosen: str | None = None) -> None:
-        """Show the choices below their label, with one of them selected or none."""
+        """Show the choices below their label, with one of them selected or none.
+
+        They are shown in the reader's language; `value` is the one that was given.
+        """
         layout = widgets.Layout(width="auto", max_width="100%")
         self._buttons = [
-            widgets.RadioButtons(options=[choice], value=None, layout=layout) for choice in choices
+            widgets.RadioButtons(options=[(say(choice), choice)], value=None, layout=layout)
+            for choice in choices
         ]
         for button in self._buttons:
             button.observe(self._deselect_others, "value")
-            if button.options[0] == chosen:
+            if button.options[0][1] == chosen:
                 button.value = chosen
         style = widgets.HTML(_WRAP, layout=widgets.Layout(display="none"))
         super().__init__([style, widgets.Label(label), *self._buttons])

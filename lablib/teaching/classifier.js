@@ -1,6 +1,7 @@
 // A table of choices: a row for each letter, a column for each kind, one radio button in each cell.
 //
-// Traits from the kernel: `letters`, `kinds` (value, label and words of each), `is_locked`. Both ways:
+// Traits from the kernel: `letters`, `kinds` (value, label and words of each), `headings` (the caption,
+// and what a letter stands for), `is_locked`. Both ways:
 // `answers` (the value that is chosen for a letter; letters without an answer are left out).
 
 function make(tag, parent, attributes = {}, text = "") {
@@ -14,9 +15,10 @@ function render({ model, el }) {
   const group = `lab-${Math.random().toString(36).slice(2)}-`;
   const root = make("div", el, { class: "lab-classes" });
   const table = make("table", root);
-  make("caption", table, {}, "One choice for each letter");
+  const [caption, curve] = model.get("headings");
+  make("caption", table, {}, caption);
   const head = make("tr", make("thead", table));
-  make("th", head, { scope: "col" }, "curve");
+  make("th", head, { scope: "col" }, curve);
   for (const kind of model.get("kinds")) {
     const cell = make("th", head, { scope: "col" }, kind.label);
     make("span", cell, {}, kind.words);

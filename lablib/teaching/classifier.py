@@ -19,17 +19,18 @@ import traitlets
 from IPython.display import display
 
 from lablib.errors import LabError
+from lablib.language import say, term
 
 OPEN = "open"
 """The answer that it can't be told: neither right nor wrong."""
 
 KINDS = {
-    "leaking": ("Leak", "memory is lost"),
-    "growing": ("Growth", "all of it still reachable"),
-    "plateau": ("Plateau", "it rose and stopped"),
-    "churn": ("Churn", "comes and goes"),
-    "retention": ("Retention", "freed, but RSS stays"),
-    OPEN: ("Can't tell", "not from this"),
+    "leaking": (term("Leak"), term("memory is lost")),
+    "growing": (term("Growth"), term("all of it still reachable")),
+    "plateau": (term("Plateau"), term("it rose and stopped")),
+    "churn": (term("Churn"), term("comes and goes")),
+    "retention": (term("Retention"), term("freed, but RSS stays")),
+    OPEN: (term("Can't tell"), term("not from this")),
 }
 """What can be chosen: those kinds of a verdict that a curve may show, with a label and a hint."""
 
@@ -48,7 +49,13 @@ class Score:
     def __str__(self) -> str:
         """Return it as a sentence."""
         total = self.right + self.wrong + self.left_open
-        return f"{self.right} of {total} right, {self.wrong} wrong, {self.left_open} left open."
+        return say(
+            "{right} of {total} right, {wrong} wrong, {left_open} left open.",
+            right=self.right,
+            total=total,
+            wrong=self.wrong,
+            left_open=self.left_open,
+        )
 
 
 class _Choices(anywidget.AnyWidget):
@@ -60,6 +67,7 @@ class _Choices(anywidget.AnyWidget):
     letters: Any = traitlets.List().tag(sync=True)
     kinds: Any = traitlets.List().tag(sync=True)
     answers = traitlets.Dict().tag(sync=True)
+    headings: Any = traitlets.List().tag(sync=True)
     is_locked = traitlets.Bool(False).tag(sync=True)
 
 
@@ -81,12 +89,17 @@ class Classifier:
         """Is there once the answers are given."""
         self._explain = explain
         kinds = [
-            {"value": kind, "label": label, "words": words}
+            {"value": kind, "label": say(label), "words": say(words)}
             for kind, (label, words) in KINDS.items()
         ]
-        self._choices = _Choices(letters=list(right), kinds=kinds, answers=dict(answers or {}))
+        self._choices = _Choices(
+            letters=list(right),
+            kinds=kinds,
+            headings=[say("One choice for each letter"), say("curve")],
+            answers=dict(answers or {}),
+        )
         self._button = widgets.Button(
-            description="Give my answers", layout=widgets.Layout(width="max-content")
+            description=say("Give my answers"), layout=widgets.Layout(width="max-content")
         )
         self._button.on_click(lambda _: self._press())
         self._message = widgets.HTML()
@@ -101,7 +114,7 @@ class Classifier:
     def choose(self, letter: str, kind: str) -> None:
         """Choose one of `KINDS` for a letter, as its radio button does; raises `LabError`."""
         if self.score is not None:
-            raise LabError("the answers are given already", "run the cell again to give others")
+            raise _too_late()
         if letter not in self.right or kind not in KINDS:
             raise LabError(
                 f"{letter}: {kind} is not a choice",
@@ -116,9 +129,9 @@ class Classifier:
         nothing is chosen, and when the answers have been given.
         """
         if self.score is not None:
-            raise LabError("the answers are given already", "run the cell again to give others")
+            raise _too_late()
         if not self.answers:
-            raise LabError("nothing is chosen yet", "choose a kind for each letter first")
+            raise LabError(say("nothing is chosen yet"), say("choose a kind for each letter first"))
         judged = [self._judge(letter) for letter in self.right]
         self.score = Score(*(judged.count(mark) for mark in ("right", "wrong", "open")))
         self._choices.is_locked = self._button.disabled = True
@@ -147,18 +160,18 @@ class Classifier:
         for letter in self.right:
             said, judged = self.answers.get(letter, OPEN), self._judge(letter)
             why = "" if judged == "right" else self._explain(letter, said)
-            label = KINDS[said][0] if letter in self.answers else "no answer"
+            label = say(KINDS[said][0] if letter in self.answers else term("no answer"))
             rows.append((letter, label, judged, why))
         return rows
 
     def _describe(self) -> str:
         """Return the result as HTML, or that there is none."""
         if self.score is None:
-            return "<p>No answers were given.</p>"
-        head = "".join(f'<th scope="col" {_LEFT}>{column}</th>' for column in _COLUMNS)
+            return f"<p>{say('No answers were given.')}</p>"
+        head = "".join(f'<th scope="col" {_LEFT}>{say(column)}</th>' for column in _COLUMNS)
         body = "".join(
             f'<tr><th scope="row">{letter}</th><td {_LEFT}>{html.escape(said)}</td>'
-            f"<td {_LEFT}>{_MARKS[judged]}</td><td {_LEFT}>{html.escape(why)}</td></tr>"
+            f"<td {_LEFT}>{say(_MARKS[judged])}</td><td {_LEFT}>{html.escape(why)}</td></tr>"
             for letter, said, judged, why in self._list_rows()
         )
         return (
@@ -174,14 +187,24 @@ class Classifier:
     def __repr__(self) -> str:
         """Return the result as text, or that there is none."""
         if self.score is None:
-            return "No answers were given."
+            return say("No answers were given.")
         rows = self._list_rows()
         lines = (
-            f"{letter}: {said}, {judged}. {why}".rstrip() for letter, said, judged, why in rows
+            f"{letter}: {said}, {say(_WORDS[judged])}. {why}".rstrip()
+            for letter, said, judged, why in rows
         )
         return "\n".join([str(self.score), *lines])
 
 
-_MARKS = {"right": "✓ right", "wrong": "✗ not right", "open": "○ left open"}
-_COLUMNS = ("curve", "you said", "that is", "what tells it")
+def _too_late() -> LabError:
+    return LabError(say("the answers are given already"), say("run the cell again to give others"))
+
+
+_MARKS = {
+    "right": term("✓ right"),
+    "wrong": term("✗ not right"),
+    "open": term("○ left open"),
+}
+_WORDS = {"right": term("right"), "wrong": term("wrong"), "open": term("open")}
+_COLUMNS = (term("curve"), term("you said"), term("that is"), term("what tells it"))
 _LEFT = 'style="text-align: left"'

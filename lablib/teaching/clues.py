@@ -8,14 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lablib.language import say, term
 from lablib.plots.lineup import describe_ages, describe_live, describe_resident
 from lablib.teaching.classifier import KINDS, OPEN, Explain
 from lablib.teaching.lineup import Suspect
 
-_GOES_ON = "It rises to the end: what plateaus has stopped, and what was freed makes room for more."
-_SAME = "Lost or still in use: RSS can't tell these two apart, both rise to the end. Leave it open."
-_STOPPED = "A leak goes on as long as the program works; this stopped while it worked."
-_STAYS = "RSS only says that the pages stay. What they are used for is not in this curve."
+_GOES_ON = term(
+    "It rises to the end: what plateaus has stopped, and what was freed makes room for more."
+)
+_SAME = term(
+    "Lost or still in use: RSS can't tell these two apart, both rise to the end. Leave it open."
+)
+_STOPPED = term("A leak goes on as long as the program works; this stopped while it worked.")
+_STAYS = term("RSS only says that the pages stay. What they are used for is not in this curve.")
 
 _OF_RESIDENT = {
     "leaking": {"growing": _SAME, OPEN: _SAME, "": _GOES_ON},
@@ -27,12 +32,14 @@ _OF_RESIDENT = {
 """By what it is, and what was said; "" is anything else."""
 
 _OF_ALL = {
-    ("leaking",): "Blocks are lost, and more and more: nobody can free them any longer.",
-    ("growing",): "It grows to the end, and something still points at every block.",
-    ("plateau",): "It has stopped. What it holds is old; nothing is lost, nothing is added.",
-    ("plateau", "churn"): "It rose and is full: each new block now takes the place of an old one.",
-    ("churn",): "Nearly all blocks are freed again, and what lives is young.",
-    ("retention",): "The live bytes fell and RSS did not: malloc keeps what was freed.",
+    ("leaking",): term("Blocks are lost, and more and more: nobody can free them any longer."),
+    ("growing",): term("It grows to the end, and something still points at every block."),
+    ("plateau",): term("It has stopped. What it holds is old; nothing is lost, nothing is added."),
+    ("plateau", "churn"): term(
+        "It rose and is full: each new block now takes the place of an old one."
+    ),
+    ("churn",): term("Nearly all blocks are freed again, and what lives is young."),
+    ("retention",): term("The live bytes fell and RSS did not: malloc keeps what was freed."),
 }
 
 
@@ -43,7 +50,7 @@ def clues_in_resident(lineup: Sequence[Suspect]) -> Explain:
     def explain(letter: str, said: str) -> str:
         suspect = by_letter[letter]
         clues = _OF_RESIDENT[suspect.kinds[0]]
-        return f"{describe_resident(suspect.trace)} {clues.get(said, clues[''])}"
+        return f"{describe_resident(suspect.trace)} {say(clues.get(said, clues['']))}"
 
     return explain
 
@@ -55,7 +62,12 @@ def clues_in_all(lineup: Sequence[Suspect]) -> Explain:
     def explain(letter: str, said: str) -> str:
         suspect = by_letter[letter]
         facts = f"{describe_live(suspect.trace)} {describe_ages(suspect.trace)}"
-        name = " or ".join(KINDS[kind][0] for kind in suspect.kinds)
-        return f"{name.capitalize()}. {_OF_ALL[suspect.kinds]} {facts}"
+        name = say(" or ").join(say(KINDS[kind][0]) for kind in suspect.kinds)
+        return say(
+            "{name}. {clue} {facts}",
+            name=name.capitalize(),
+            clue=_OF_ALL[suspect.kinds],
+            facts=facts,
+        )
 
     return explain

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from lablib.errors import DockerError, PrivilegeError, RecordingError, ToolMissingError, TracerError
+from lablib.language import say, term
 from lablib.recording import load_recording, mark_as_recorded, save_recording
 from lablib.records import MemoryTrace
 from lablib.symbols import ProcessSymbols
@@ -23,7 +24,7 @@ from lablib.tracing.memory import MemoryTracer
 CHECKOUT = Path(__file__).resolve().parents[2]
 RECORDINGS_DIR = CHECKOUT / "notebooks" / "recordings"
 
-COUNTED_FROM_INSIDE = (
+COUNTED_FROM_INSIDE = term(
     "LIVE, counted from inside the program (preload): eBPF can't be had here, or wasn't asked for."
 )
 """What is said where a heap is traced without eBPF."""
@@ -54,7 +55,7 @@ def try_or_replay(
     if os.environ.get("LAB_SOURCE") == "recorded":
         if not path.exists():
             raise RecordingError(f"there is no recording of {name}", "unset LAB_SOURCE to run it")
-        return cast(Result, _replay(path, "LAB_SOURCE asks for it")), False
+        return cast(Result, _replay(path, say("LAB_SOURCE asks for it"))), False
     try:
         return run(), True
     except (TracerError, DockerError, ToolMissingError, PrivilegeError) as error:
@@ -96,7 +97,11 @@ def trace_during(
 def _replay(path: Path, reason: str) -> Any:
     recording = load_recording(path)
     print(
-        f"RECORDED, not live ({reason}): this was measured on {recording.date} "
-        f"under Linux {recording.kernel}."
+        say(
+            "RECORDED, not live ({reason}): this was measured on {date} under Linux {kernel}.",
+            reason=reason,
+            date=recording.date,
+            kernel=recording.kernel,
+        )
     )
     return mark_as_recorded(recording)

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, ExitStack, closing
 from pathlib import Path
 
 from lablib.errors import LabError
+from lablib.language import say
 from lablib.records import HeapSnapshot, HeapTrace
 from lablib.scanning import sample_and_scan
 from lablib.sources import open_tracer
@@ -111,7 +112,7 @@ class HeapWatch(AbstractContextManager["HeapWatch"]):
         if app.instrument is None:
             start_service()
         else:
-            print(COUNTED_FROM_INSIDE)
+            print(say(COUNTED_FROM_INSIDE))
         with ExitStack() as opened:
             symbols = opened.enter_context(closing(ProcessSymbols(app.pid)))
             tracer = opened.enter_context(open_tracer(app.pid, symbols, instrument=app.instrument))

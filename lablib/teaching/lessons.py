@@ -9,11 +9,13 @@ from pathlib import Path
 
 from IPython.display import display
 
+from lablib.language import say
+
 NOTEBOOKS_DIR = Path(__file__).resolve().parents[2] / "notebooks"
 
 _OPENING = re.compile(
-    r"# (?P<number>\d\d) · (?P<title>.+?)\n.*?\*About (?P<minutes>\d+) minutes\.\*"
-    r".*?\*\*The question\.\*\*\s+(?P<question>.+?)\n\n",
+    r"# (?P<number>\d\d) · (?P<title>.+?)\n.*?\*[^*\d]+(?P<minutes>\d+)[^*\d]+\*"
+    r".*?\*\*[^*]+\*\*\s+(?P<question>.+?)\n\n",
     re.DOTALL,
 )
 
@@ -30,11 +32,14 @@ class Lesson:
 
 
 def read_lessons(folder: Path = NOTEBOOKS_DIR) -> list[Lesson]:
-    """Return the lessons in a folder by number; a notebook that opens in another way is none."""
+    """Return the lessons in a folder by number; a notebook that opens in another way is none.
+
+    Their words are in the reader's language.
+    """
     lessons = []
     for path in sorted(folder.glob("[0-9][0-9]_*.ipynb")):
         first = json.loads(path.read_text(encoding="utf-8"))["cells"][0]["source"]
-        opening = _OPENING.match("".join(first))
+        opening = _OPENING.match(say("".join(first)))
         if opening:
             question = " ".join(opening["question"].split())
             lessons.append(
@@ -50,5 +55,6 @@ def show_lessons() -> None:
         f" | {lesson.question} |"
         for lesson in read_lessons()
     ]
-    table = "\n".join(["| notebook | minutes | its question |", "|:---|---:|:---|", *rows])
+    head = f"| {say('notebook')} | {say('minutes')} | {say('its question')} |"
+    table = "\n".join([head, "|:---|---:|:---|", *rows])
     display({"text/markdown": table, "text/plain": table}, raw=True)

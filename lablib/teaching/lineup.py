@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 from lablib.analysis import judge_trace
 from lablib.apps import LocalApp, build_app, read_truth
+from lablib.language import say, term
 from lablib.records import HeapTrace, ProcessVerdict, StackVerdict, TraceOptions
 from lablib.scanning import sample_and_scan
 from lablib.sources import PRELOAD, Source, choose_source, open_tracer
@@ -75,7 +76,7 @@ def observe_eight(seconds: float, interval_s: float = 0.25) -> dict[str, HeapTra
     """
     source = choose_source()
     if source.name == PRELOAD:
-        print(COUNTED_FROM_INSIDE)
+        print(say(COUNTED_FROM_INSIDE))
     with ExitStack() as running:
         started = {
             name: _start(running, name, program.rate, source) for name, program in _EIGHT.items()
@@ -140,11 +141,16 @@ def show_blocks(lineup: Sequence[Suspect]) -> None:
                 suspect.letter,
                 usage.allocated_blocks,
                 f"{100 * evidence.freed_share:.0f} %",
-                "not known" if survival is None else f"{100 * survival:.0f} %",
+                term("not known") if survival is None else f"{100 * survival:.0f} %",
             )
         )
-    columns = ("curve", "allocated", "freed", "of the old ones still live")
-    show_table("The blocks of each program", columns, rows)
+    columns = (
+        term("curve"),
+        term("allocated"),
+        term("freed"),
+        term("of the old ones still live"),
+    )
+    show_table(term("The blocks of each program"), columns, rows)
 
 
 def show_answers(lineup: Sequence[Suspect], *rounds: Classifier) -> None:
@@ -159,9 +165,9 @@ def show_answers(lineup: Sequence[Suspect], *rounds: Classifier) -> None:
         )
         for suspect in lineup
     ]
-    said = [f"you, round {number}" for number in range(1, len(rounds) + 1)]
-    columns = ("curve", "program", "what it does", *said, "lablib")
-    show_table("Who is who", columns, rows)
+    said = [term("you, round {number}", number=number) for number in range(1, len(rounds) + 1)]
+    columns = (term("curve"), term("program"), term("what it does"), *said, "lablib")
+    show_table(term("Who is who"), columns, rows)
 
 
 def show_in_time(lineup: Sequence[Suspect], moments_s: Sequence[float]) -> None:
@@ -174,17 +180,32 @@ def show_in_time(lineup: Sequence[Suspect], moments_s: Sequence[float]) -> None:
         )
         for suspect in lineup
     ]
-    columns = ("program", *(f"after {at:g} s" for at in moments_s), "at the end")
-    show_table("What lablib says, and when", columns, rows)
+    columns = (
+        term("program"),
+        *(term("after {at:g} s", at=at) for at in moments_s),
+        term("at the end"),
+    )
+    show_table(term("What lablib says, and when"), columns, rows)
 
 
 def _word_answer(given: Classifier, letter: str) -> str:
     said = given.answers.get(letter) if given.score is not None else None
-    return KINDS[said][0].lower() if said else "-"
+    return say(KINDS[said][0]).lower() if said else "-"
 
 
 def _word_kind(kind: str) -> str:
-    return "not enough evidence yet" if kind == "undecided" else kind
+    return term(_KINDS_IN_WORDS.get(kind, kind))
+
+
+_KINDS_IN_WORDS = {
+    "leaking": term("leaking"),
+    "growing": term("growing"),
+    "plateau": term("plateau"),
+    "churn": term("churn"),
+    "retention": term("retention"),
+    "clean": term("clean"),
+    "undecided": term("not enough evidence yet"),
+}
 
 
 def take_first(trace: HeapTrace, seconds: float) -> HeapTrace:

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from lablib.language import term
 from lablib.plots.machine import read_strips, word_change
 from lablib.records import VmstatSample
 from lablib.teaching.tables import show_table
 
 _MEANINGS = {
-    "free": ("RAM that holds nothing at all", "MemFree"),
-    "buff": ("parts of disks outside of files, such as a file system's own notes", "Buffers"),
-    "cache": ("pages of files, shared memory, notes of the kernel", "Cached + SReclaimable"),
-    "swpd": ("what was moved out of RAM to swap", "SwapTotal - SwapFree"),
-    "si": ("how fast pages come back from swap", ""),
-    "so": ("how fast pages go out to swap", ""),
-    "bi": ("how fast disks are read", ""),
-    "bo": ("how fast disks are written", ""),
+    "free": (term("RAM that holds nothing at all"), "MemFree"),
+    "buff": (term("parts of disks outside of files, such as a file system's own notes"), "Buffers"),
+    "cache": (term("pages of files, shared memory, notes of the kernel"), "Cached + SReclaimable"),
+    "swpd": (term("what was moved out of RAM to swap"), "SwapTotal - SwapFree"),
+    "si": (term("how fast pages come back from swap"), ""),
+    "so": (term("how fast pages go out to swap"), ""),
+    "bi": (term("how fast disks are read"), ""),
+    "bo": (term("how fast disks are written"), ""),
     "available": (
-        "not in vmstat: what programs could still have, without swapping",
+        term("not in vmstat: what programs could still have, without swapping"),
         "MemAvailable",
     ),
 }
@@ -29,9 +30,10 @@ def show_columns(sample: VmstatSample) -> None:
     rows = []
     for strip in read_strips((sample, sample), tuple(_MEANINGS)):  # a first one has no rates
         meaning, source = _MEANINGS[strip.name]
-        value = f"{strip.last_mib:,.1f} {strip.unit}" if strip.values else "not known"
+        value = f"{strip.last_mib:,.1f} {strip.unit}" if strip.values else term("not known")
         rows.append((strip.name, value, meaning, source))
-    show_table("This machine now", ("column", "value", "what it is", "in /proc/meminfo"), rows)
+    columns = (term("column"), term("value"), term("what it is"), term("in /proc/meminfo"))
+    show_table(term("This machine now"), columns, rows)
 
 
 def compare_columns(
@@ -48,4 +50,4 @@ def compare_columns(
         for step in steps.values()
     ]
     rows = [(name, *(change[at] for change in changes)) for at, name in enumerate(columns)]
-    show_table(caption, ("change in MiB", *steps), rows)
+    show_table(caption, (term("change in MiB"), *steps), rows)

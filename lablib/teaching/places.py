@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from lablib.language import term
 from lablib.plots.regions import measure_resident, name_segment
 from lablib.records import AddressSpace, Segment
 from lablib.teaching.tables import show_table
@@ -50,18 +51,23 @@ def place_objects(space: AddressSpace, addresses: Mapping[str, int]) -> list[Pla
 
 def show_objects(objects: Sequence[PlacedObject]) -> None:
     """Display a table: each object, its address, its segment, and whose that is."""
-    columns = ("object", "address", "segment", "permissions", "put there by")
-    show_table(
-        "Where each object lies, low addresses first", columns, [_row_of(one) for one in objects]
+    columns = (
+        term("object"),
+        term("address"),
+        term("segment"),
+        term("permissions"),
+        term("put there by"),
     )
+    caption = term("Where each object lies, low addresses first")
+    show_table(caption, columns, [_row_of(one) for one in objects])
 
 
 def _row_of(placed: PlacedObject) -> tuple[str, ...]:
     segment = placed.segment
     if segment is None:
-        return (placed.name, f"{placed.address:#x}", "not mapped", "", "")
+        return (placed.name, f"{placed.address:#x}", term("not mapped"), "", "")
     label, permissions = name_segment(segment), segment.vma.permissions
-    return (placed.name, f"{placed.address:#x}", label, permissions, segment.owner)
+    return (placed.name, f"{placed.address:#x}", label, permissions, term(segment.owner))
 
 
 def compare_spaces(before: AddressSpace, now: AddressSpace) -> list[SegmentChange]:
@@ -104,21 +110,21 @@ def _make_change(before: Segment | None, now: Segment | None) -> SegmentChange:
 
 def _tell(before: Segment | None, now: Segment | None) -> str:
     if before is None or now is None:
-        return "new" if before is None else "gone"
+        return term("new" if before is None else "gone")
     if now.size_bytes < before.size_bytes:
-        return "shrank"
-    return "grew downward" if now.start < before.start else "grew upward"
+        return term("shrank")
+    return term("grew downward" if now.start < before.start else "grew upward")
 
 
 def show_changes(changes: Sequence[SegmentChange]) -> None:
     """Display a table with a row for each change: its sizes, and how much of it is resident."""
     columns = (
-        "segment",
-        "what happened",
-        "size before",
-        "size now",
-        "resident before",
-        "resident now",
+        term("segment"),
+        term("what happened"),
+        term("size before"),
+        term("size now"),
+        term("resident before"),
+        term("resident now"),
     )
     rows = [
         (
@@ -131,8 +137,8 @@ def show_changes(changes: Sequence[SegmentChange]) -> None:
         )
         for change in changes
     ]
-    show_table("What has changed, low addresses first", columns, rows)
+    show_table(term("What has changed, low addresses first"), columns, rows)
 
 
 def _word(size_bytes: int) -> str:
-    return format_size(size_bytes) if size_bytes else "none"
+    return format_size(size_bytes) if size_bytes else term("none")

@@ -24,8 +24,9 @@ import ipywidgets as widgets
 from IPython.display import display
 
 from lablib.errors import LabError
+from lablib.language import Term, say, term
 from lablib.teaching.choices import Choices
-from lablib.wording import amount_of
+from lablib.wording import amount_of, name_unit
 
 CLOSE = 0.1
 """How far a prediction may be from the result, as a share of the result, to be called close."""
@@ -35,7 +36,7 @@ _NUMBER = re.compile(
 )
 _BYTE_UNIT = re.compile(r"([kmgt])(i?)b\b", re.IGNORECASE)
 _SLIDER_STEPS = 100
-_NONE_KEPT = "No prediction was kept."
+_NONE_KEPT = term("No prediction was kept.")
 
 
 def predict(
@@ -56,7 +57,8 @@ def predict(
     if (low is None) != (high is None) or (low is not None and choices):
         raise ValueError("give low and high, or choices, or none of them")
     prediction = Prediction(question, unit, tuple(choices))
-    display(_Static(f"<p><strong>{_set_code(question)}</strong></p>", question))
+    asked = say(question)
+    display(_Static(f"<p><strong>{_set_code(asked)}</strong></p>", asked))
     _Form(prediction, _make_field(prediction, low, high)).show()
     return prediction
 
@@ -81,17 +83,17 @@ class Prediction:
         """
         if self.value is not None:
             raise LabError(
-                f"a prediction is kept already: {self.describe(self.value)}",
-                "run the cell with the question again to make another",
+                say("a prediction is kept already: {answer}", answer=self.describe(self.value)),
+                say("run the cell with the question again to make another"),
             )
         self.value = self._read(answer)
         self.on_kept()
 
     def compare(self, actual: float | str, tolerance: float = CLOSE) -> None:
         """Show the prediction beside the result, and `judge`'s sentence below."""
-        said = "none was kept" if self.value is None else self.describe(self.value)
-        result, sentence = self.describe(self._read(actual)), self.judge(actual, tolerance)
-        display(_set_side_by_side(self.question, said, result, sentence))
+        said = say("none was kept") if self.value is None else say(self.describe(self.value))
+        result, sentence = say(self.describe(self._read(actual))), self.judge(actual, tolerance)
+        display(_set_side_by_side(say(self.question), said, result, sentence))
 
     def judge(self, actual: float | str, tolerance: float = CLOSE) -> str:
         """Return in a sentence how far the prediction is from the result.
@@ -103,51 +105,63 @@ class Prediction:
         actual = self._read(actual)
         result = self.describe(actual)
         if self.value is None:
-            return f"{_NONE_KEPT} The result is {result}."
+            return say("{none} The result is {result}.", none=_NONE_KEPT, result=result)
         if isinstance(self.value, str) or isinstance(actual, str):
-            return "You were right." if self.value == actual else "You expected something else."
-        said = self.describe(self.value)
-        if said == result:
-            return f"You said {said}, and that is right."
-        distance = self._describe_distance(self.value, actual)
-        is_close = abs(self.value - actual) <= tolerance * abs(actual)
-        return f"You said {said}; it was {result}: {'close, ' if is_close else ''}{distance}."
+            return say(
+                "You were right." if self.value == actual else "You expected something else."
+            )
+        told = {"said": self.describe(self.value), "result": result}
+        if told["said"] == result:
+            return say("You said {said}, and that is right.", **told)
+        told["distance"] = self._describe_distance(self.value, actual)
+        if abs(self.value - actual) <= tolerance * abs(actual):
+            return say("You said {said}; it was {result}: close, {distance}.", **told)
+        return say("You said {said}; it was {result}: {distance}.", **told)
 
     def describe(self, answer: float | str) -> str:
         """Return an answer in words: a number with its unit, or a choice in quotes."""
-        return f"“{answer}”" if isinstance(answer, str) else amount_of(answer, self.unit)
+        if isinstance(answer, str):
+            return term("“{answer}”", answer=term(answer))
+        return amount_of(answer, self.unit)
 
     def _describe_distance(self, said: float, actual: float) -> str:
         if said * actual <= 0:
-            return f"{amount_of(abs(said - actual), self.unit)} too {_side_of(said, actual)}"
+            return _name_side(said, actual, amount_of(abs(said - actual), self.unit))
         ratio = said / actual
         if ratio >= 2:
-            return f"your prediction is {_times(ratio)} the result"
+            return term("your prediction is {times} the result", times=_times(ratio))
         if ratio <= 0.5:
-            return f"the result is {_times(1 / ratio)} your prediction"
+            return term("the result is {times} your prediction", times=_times(1 / ratio))
         percent = 100 * abs(ratio - 1)
-        share = f"{percent:.0f} %" if percent >= 1 else "less than 1 %"
-        return f"{share} too {_side_of(said, actual)}"
+        share = f"{percent:.0f} %" if percent >= 1 else term("less than 1 %")
+        return _name_side(said, actual, share)
 
     def _read(self, answer: float | str) -> float | str:
         if self.choices:
             if answer not in self.choices:
-                options = "; ".join(map(self.describe, self.choices))
-                what = f"“{answer}” is not one of the choices" if answer else "nothing is chosen"
-                raise LabError(what, f"choose from {options}")
+                options = say("; ").join(say(self.describe(choice)) for choice in self.choices)
+                what = say("“{answer}” is not one of the choices", answer=answer)
+                raise LabError(
+                    what if answer else say("nothing is chosen"),
+                    say("choose from {options}", options=options),
+                )
             return answer
         number = parse_number(answer, self.unit) if isinstance(answer, str) else answer
         if not math.isfinite(number):
-            raise LabError(f"{answer} is not a number that can be compared")
+            raise LabError(say("{answer} is not a number that can be compared", answer=answer))
         return number
 
 
-def _side_of(said: float, actual: float) -> str:
-    return "low" if said < actual else "high"
+def _name_side(said: float, actual: float, distance: str) -> Term:
+    if said < actual:
+        return term("{distance} too low", distance=distance)
+    return term("{distance} too high", distance=distance)
 
 
-def _times(ratio: float) -> str:
-    return f"{ratio:,.0f} times" if ratio == int(ratio) else f"about {ratio:,.1f} times"
+def _times(ratio: float) -> Term:
+    if ratio == int(ratio):
+        return term("{ratio} times", ratio=f"{ratio:,.0f}")
+    return term("about {ratio} times", ratio=f"{ratio:,.1f}")
 
 
 def parse_number(text: str, unit: str = "") -> float:
@@ -160,7 +174,10 @@ def parse_number(text: str, unit: str = "") -> float:
     number = _NUMBER.match(typed)
     if number is None or not _is_unit(rest := typed[number.end() :].strip(), unit):
         example = f"512 {unit}".strip()
-        raise LabError(f"“{typed}” is not understood", f"write a number, such as {example} or 0.5")
+        raise LabError(
+            say("“{typed}” is not understood", typed=typed),
+            say("write a number, such as {example} or 0.5", example=example),
+        )
     scale = 1 if rest == unit else _scale_of(rest)
     value = float(number[0].replace(",", "")) * scale
     return int(value) if value.is_integer() else value
@@ -169,7 +186,8 @@ def parse_number(text: str, unit: str = "") -> float:
 def _is_unit(text: str, unit: str) -> bool:
     if unit.startswith("bytes") and (scaled := _BYTE_UNIT.match(text)):
         return text[scaled.end() :].strip() in ("", unit.removeprefix("bytes").strip())
-    return text in ("", unit) or amount_of(1, unit) == f"1 {text}"
+    one = amount_of(1, unit)
+    return text in ("", unit) or f"1 {text}" in (one, say(one))
 
 
 def _scale_of(unit: str) -> int:
@@ -192,7 +210,7 @@ class _Static:
 
 
 def _set_side_by_side(question: str, said: str, result: str, sentence: str) -> _Static:
-    columns = {"Your prediction": said, "The result": result}
+    columns = {say("Your prediction"): said, say("The result"): result}
     head, body = (
         "".join(f'<{tag} style="text-align: left">{html.escape(text)}</{tag}>' for text in row)
         for tag, row in (("th", columns), ("td", columns.values()))
@@ -201,7 +219,13 @@ def _set_side_by_side(question: str, said: str, result: str, sentence: str) -> _
         f"<p><strong>{_set_code(question)}</strong></p>"
         f"<table><thead><tr>{head}</tr></thead><tbody><tr>{body}</tr></tbody></table>"
         f"<p>{html.escape(sentence)}</p>",
-        f"{question}\nYour prediction: {said}\nThe result: {result}\n{sentence}",
+        "\n".join(
+            [
+                question,
+                *(say("{label}: {text}", label=name, text=text) for name, text in columns.items()),
+                sentence,
+            ]
+        ),
     )
 
 
@@ -216,7 +240,7 @@ class _Form:
         self._prediction = prediction
         self._field = field
         self._button = widgets.Button(
-            description="Keep my prediction", layout=widgets.Layout(width="max-content")
+            description=say("Keep my prediction"), layout=widgets.Layout(width="max-content")
         )
         self._button.on_click(self._keep)
         self._message = widgets.HTML()
@@ -254,18 +278,20 @@ class _Form:
 def _describe_state(prediction: Prediction) -> _Static:
     """Return what a page without widgets shows in the form's place."""
     if prediction.value is None:
-        said = _NONE_KEPT
+        said = say(_NONE_KEPT)
     else:
-        said = f"Your prediction: {prediction.describe(prediction.value)}."
-    items = "".join(f"<li>{html.escape(choice)}</li>" for choice in prediction.choices)
-    lines = [*(f"- {choice}" for choice in prediction.choices), said]
+        said = say("Your prediction: {answer}.", answer=prediction.describe(prediction.value))
+    choices = [say(choice) for choice in prediction.choices]
+    items = "".join(f"<li>{html.escape(choice)}</li>" for choice in choices)
+    lines = [*(f"- {choice}" for choice in choices), said]
     return _Static(
         (f"<ul>{items}</ul>" if items else "") + f"<p>{html.escape(said)}</p>", "\n".join(lines)
     )
 
 
 def _make_field(prediction: Prediction, low: float | None, high: float | None) -> Any:
-    label = f"Your prediction ({prediction.unit}):" if prediction.unit else "Your prediction:"
+    unit = name_unit(prediction.unit)
+    label = say("Your prediction ({unit}):", unit=unit) if unit else say("Your prediction:")
     options: dict[str, Any] = {
         "description": label,
         "style": {"description_width": "initial"},
@@ -274,7 +300,7 @@ def _make_field(prediction: Prediction, low: float | None, high: float | None) -
     if prediction.choices:
         return Choices(prediction.choices, label)
     if low is None or high is None:
-        return widgets.Text(placeholder="a number", **options)
+        return widgets.Text(placeholder=say("a number"), **options)
     options["layout"].width = "min(100%, 40em)"
     is_whole = isinstance(low, int) and isinstance(high, int)
     slider = widgets.IntSlider if is_whole else widgets.FloatSlider

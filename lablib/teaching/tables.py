@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from IPython.display import display
 
 from lablib.comparison import per_term
+from lablib.language import Term, say, term
+from lablib.plots.palette import VMSTAT_STYLES
 from lablib.plots.regions import name_segment
 from lablib.records import AddressSpace, Comparison, Vma
 from lablib.wording import format_size
@@ -19,9 +21,22 @@ def show_table(caption: str, columns: Sequence[str], rows: Sequence[Sequence[str
     """Display a table in the cell's output, with a header for each column and each row.
 
     The first cell of a row is its header. Numbers get commas, and stand at the right.
+
+    It is shown in the reader's language: the caption, the columns, and cells of several words or
+    made by `term`. A single word is a name, of a function or of a column, and stays as it is.
     """
+    caption, columns = say(caption), [_say_column(column) for column in columns]
+    rows = [[_say_cell(cell) for cell in row] for row in rows]
     data = {"text/html": _to_html(caption, columns, rows), "text/plain": _to_text(columns, rows)}
     display(data, raw=True)
+
+
+def _say_column(column: str) -> str:
+    return column if column in VMSTAT_STYLES else say(column)
+
+
+def _say_cell(cell: str | int) -> str | int:
+    return say(cell) if isinstance(cell, Term) or (isinstance(cell, str) and " " in cell) else cell
 
 
 def show_comparison(comparison: Comparison) -> None:
@@ -31,11 +46,19 @@ def show_comparison(comparison: Comparison) -> None:
         costs = (stack.before, stack.after)
         allocated = [per_term(c.allocated_blocks if c else 0, comparison.terms) for c in costs]
         kept = [per_term(c.kept_bytes if c else 0, comparison.terms) for c in costs]
-        what = stack.functions[0] if stack.functions else "unknown"
+        what = stack.functions[0] if stack.functions else term("unknown")
         callers = ", ".join(stack.functions[1:3])
-        rows.append((f"{what}, called by {callers}" if callers else what, *allocated, *kept))
-    caption = f"Of each of {comparison.terms:,} terms: before, and after the fix"
-    columns = ("call stack", "blocks, before", "after", "bytes kept, before", "after")
+        called = term("{function}, called by {callers}", function=what, callers=callers)
+        rows.append((called if callers else what, *allocated, *kept))
+    terms = f"{comparison.terms:,}"
+    caption = term("Of each of {terms} terms: before, and after the fix", terms=terms)
+    columns = (
+        term("call stack"),
+        term("blocks, before"),
+        term("after"),
+        term("bytes kept, before"),
+        term("after"),
+    )
     show_table(caption, columns, rows)
 
 
@@ -54,8 +77,8 @@ def show_vmas(space: AddressSpace, kinds: Sequence[str] = (), caption: str = "")
         )
         for vma in vmas
     ]
-    columns = ("what", "permissions", "size", "RSS", "PSS", "own")
-    show_table(caption or f"Process {space.pid}, by address", columns, rows)
+    columns = (term("what"), term("permissions"), term("size"), "RSS", "PSS", term("own"))
+    show_table(caption or term("Process {pid}, by address", pid=space.pid), columns, rows)
 
 
 def _kinds_of(space: AddressSpace, vma: Vma) -> set[str]:
@@ -66,7 +89,7 @@ def _name_vma(space: AddressSpace, vma: Vma) -> str:
     """Return what lies in a VMA, each kind once; what is only the rest of a page is left out."""
     inside = [segment for segment in space.segments if segment.vma.start == vma.start]
     told = [segment for segment in inside if segment.kind != "padding"] or inside
-    return ", ".join(dict.fromkeys(map(name_segment, told)))
+    return say(", ").join(dict.fromkeys(say(name_segment(segment)) for segment in told))
 
 
 def _to_html(caption: str, columns: Sequence[str], rows: Sequence[Sequence[str | int]]) -> str:

@@ -43,7 +43,7 @@ SOURCE = "ebpf"
 
 _DEFAULT_OPTIONS = TraceOptions()
 
-REPLY_TIMEOUT_S = 90.0
+REPLY_TIMEOUT_S = 240.0
 """How long the service may take for one answer; a run of memleak takes longest."""
 
 

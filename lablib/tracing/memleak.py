@@ -22,7 +22,9 @@ from lablib.records import MemleakReport, MemleakStack
 from lablib.tracing.permission import Target
 
 COMMAND_NAMES = ("memleak-bpfcc", "memleak")
-TIME_LIMIT_S = 60
+SILENCE_LIMIT_S = 180
+"""After so long without a word it is ended: a busy or an emulated machine takes a minute."""
+
 MAX_OUTPUT_BYTES = 16 << 20
 
 # bcc's Python leaves out the last argument of bpf_attach_uprobe, a reference counter's offset, and
@@ -121,9 +123,16 @@ def _run_while_connected(
     output = bytearray()
     try:
         while True:
-            ready, _, _ = select.select(watched, [], [], TIME_LIMIT_S)
-            if not ready or connection in ready or len(output) > MAX_OUTPUT_BYTES:
-                raise TracerError("memleak did not finish", "try it on a program that does less")
+            ready, _, _ = select.select(watched, [], [], SILENCE_LIMIT_S)
+            if not ready:
+                raise TracerError(
+                    f"memleak said nothing for {SILENCE_LIMIT_S} seconds",
+                    "try it when the machine has less to do",
+                )
+            if connection in ready:
+                raise TracerError("who asked for memleak has gone")
+            if len(output) > MAX_OUTPUT_BYTES:
+                raise TracerError("memleak prints too much", "try it on a program that does less")
             chunk = os.read(process.stdout.fileno(), 1 << 16)
             if not chunk:
                 return output.decode(errors="replace")

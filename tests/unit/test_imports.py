@@ -9,7 +9,7 @@ import lablib
 
 PACKAGE = Path(lablib.__file__).parent
 RANKS = {
-    **dict.fromkeys(["", "errors", "records"], 0),
+    **dict.fromkeys(["", "errors", "language", "records"], 0),
     **dict.fromkeys(
         [
             "ptrace",
@@ -22,6 +22,8 @@ RANKS = {
             "demangling",
             "drawing",
             "sysv",
+            "messages",
+            "localising",
         ],
         1,
     ),

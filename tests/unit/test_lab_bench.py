@@ -36,7 +36,7 @@ def test_answers_are_kept_in_the_file_and_stand_in_the_form_again(folder):
     assert form.keep() == 0
     assert read_answers(folder) == {"bytes": None, "place": ""}
     form.fields["bytes"].value = "8 KiB"
-    form.fields["place"]._buttons[1].value = form.fields["place"]._buttons[1].options[0]
+    form.fields["place"]._buttons[1].value = form.fields["place"]._buttons[1].options[0][1]
     assert form.keep() == 2
     assert read_answers(folder) == {"bytes": 8192, "place": "B"}
     again = QuestionForm(load_lab(NAME), folder)

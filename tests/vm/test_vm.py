@@ -9,9 +9,10 @@ import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
-from room import HOST_PORT, Room, build_box, make_say, open_room
+from room import CHECKOUT, HOST_PORT, Room, build_box, make_say, open_room
 
 TOOLS = ("vagrant", "debootstrap", "libvirtd", "virtlogd", "qemu-img", "slirp4netns", "sfdisk")
 FETCH = """
@@ -23,14 +24,17 @@ except urllib.error.HTTPError as error:
     print(error.code)
 """
 CELL_TIMEOUT_S = 900
+DOCTOR_RUN = CHECKOUT / "docs" / "machines" / "debian-12-vm.json"
+"""What docs/what-works-where.md says of this machine: a run of the doctor that was kept."""
 
 
 @dataclass(frozen=True)
 class Machine:
-    """A machine that `vagrant up` has made, and what that has said."""
+    """A machine that `vagrant up` has made, what that has said, and what its doctor found."""
 
     room: Room
     said: str
+    doctor: list[dict[str, Any]]
 
     def run(self, command: str) -> str:
         """What a command says in the machine, run by its ordinary user in the checkout."""
@@ -62,7 +66,9 @@ def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
     with open_room(say) as room:
         room.run("vagrant", "validate")
         room.run("vagrant", "box", "add", "--name", "plain", box)
-        yield Machine(room, room.run("vagrant", "up"))
+        said = room.run("vagrant", "up")
+        doctor = "cd memory-leak-lab && ./lab --no-system doctor --json 2>/dev/null; true"
+        yield Machine(room, said, json.loads(room.run("vagrant", "ssh", "-c", doctor)))
         room.run("vagrant", "destroy", "--force")
         assert room.read("virsh", "-q", "-c", "qemu:///system", "list", "--all").strip() == ""
 
@@ -107,6 +113,14 @@ def test_a_notebook_runs_with_the_tracer(machine):
         f"--ExecutePreprocessor.timeout={CELL_TIMEOUT_S} 02_promised_and_paid.ipynb"
     )
     assert "the tracer (ebpf):" in said
+
+
+def test_what_works_is_what_the_docs_say(machine):
+    kept = json.loads(DOCTOR_RUN.read_text())
+    works = {found["name"]: (found["works"], found["reason"]) for found in machine.doctor}
+    assert {name: is_there for name, (is_there, _) in works.items()} == {
+        found["name"]: found["works"] for found in kept
+    }, works
 
 
 def test_a_second_provision_changes_nothing(machine):
