@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 from lablib.plots.palette import BLUE, ORANGE
 from lablib.plots.parts import EDGE_COLOR, make_figure
@@ -36,8 +37,8 @@ def plot_tool_costs(matrix: ToolMatrix) -> tuple[Figure, str]:
     names = list(dict.fromkeys(run.tool for run in matrix.runs))
     figure = make_figure()
     left, right = figure.subplots(1, 2, sharey=True)
-    _draw(left, names, slower, BLUE, "////", "time for the same terms, times that without a tool")
-    _draw(right, names, larger, ORANGE, "...", "the program's peak memory, times that without")
+    _draw(left, names, slower, BLUE, "////", "time for the same terms")
+    _draw(right, names, larger, ORANGE, "...", "the program's peak memory")
     left.invert_yaxis()
     parts = [
         f"{name}: {_tell(slower.get(name))} the time, {_tell(larger.get(name))} the memory"
@@ -55,9 +56,11 @@ def _draw(
     axes.set_yticks(places, names, fontsize=12)
     axes.set_xscale("log")
     most = max([*widths, 2.0])
-    axes.set_xlim(0.5, most * 4)
+    axes.set_xlim(0.5, most * 8)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.set_xlabel("times that without a tool", fontsize=12)
     axes.axvline(1, color=EDGE_COLOR, linestyle="--", linewidth=1)
-    axes.set_title(title, fontsize=12)
+    axes.set_title(title, fontsize=13)
     axes.grid(alpha=0.3, axis="x")
     for place, name in zip(places, names, strict=True):
         at = max(values.get(name, 0.5), 0.5)

@@ -35,7 +35,7 @@ def show_demands() -> None:
             tool.name,
             f"yes: {tool.needs}" if tool.needs else "no",
             "yes" if tool.needs_root else "no",
-            "yes" if tool.can_attach else "no",
+            tool.attaches,
         )
         for tool in TOOLS
     ]

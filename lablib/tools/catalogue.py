@@ -15,8 +15,8 @@ class Tool:
     """A tool: how it is run, which package has it, and what it asks of whoever uses it.
 
     `looks_at` says in words what it looks at. `needs` is "" or what the program has to be built or
-    started with. A tool that `can_attach` takes a process that runs already; all others have to
-    start the program. `needs_root` is true for what an ordinary user may not do.
+    started with. `attaches` is "yes" for a tool that takes a process which runs already, or how it
+    can; all others have to start the program. `needs_root`: an ordinary user may not.
     """
 
     name: str
@@ -24,14 +24,17 @@ class Tool:
     package: str
     looks_at: str
     needs: str = ""
-    can_attach: bool = False
+    attaches: str = "no"
     needs_root: bool = False
 
 
 TOOLS = (
     Tool("memcheck", valgrind.run_memcheck, "valgrind", "blocks not freed at the end, open files"),
     Tool("massif", valgrind.run_massif, "valgrind", "the heap in use, over time"),
-    Tool("heaptrack", heaptrack.run_heaptrack, "heaptrack", "each call of the allocator"),
+    Tool(
+        *("heaptrack", heaptrack.run_heaptrack, "heaptrack", "each call of the allocator"),
+        attaches="by gdb",
+    ),
     Tool(
         *("LeakSanitizer", sanitizers.run_leak_sanitizer, "gcc"),
         *("blocks that nothing points at, at the end", "-fsanitize=leak"),
@@ -44,19 +47,19 @@ TOOLS = (
     Tool("malloc_info", glibc.run_malloc_info, "libc6", "the allocator's totals", "a call"),
     Tool(
         *("memleak", ebpf.run_memleak, "bpfcc-tools", "blocks not freed yet"),
-        can_attach=True,
+        attaches="yes",
         needs_root=True,
     ),
     Tool(
         *("bpftrace", ebpf.run_bpftrace, "bpftrace", "what your script asks for"),
-        can_attach=True,
+        attaches="yes",
         needs_root=True,
     ),
-    Tool("pmap", totals.run_pmap, "procps", "the mappings' totals", can_attach=True),
-    Tool("smem", totals.run_pss, "", "the resident pages' totals", can_attach=True),
+    Tool("pmap", totals.run_pmap, "procps", "the mappings' totals", attaches="yes"),
+    Tool("smem", totals.run_pss, "", "the resident pages' totals", attaches="yes"),
     Tool(
         *("lab: eBPF", lab.run_ebpf, "", "blocks, mappings, files; what still points at them"),
-        can_attach=True,
+        attaches="yes",
         needs_root=True,
     ),
     Tool("lab: preload", lab.run_preload, "", "the same, counted from inside", "a library"),

@@ -22,7 +22,9 @@ from lablib.tools.attached import do_terms
 from lablib.tools.trial import Trial, read_peak, shorten
 from lablib.tracing.control import start_service
 
-WATCH_S = 3.0
+WATCH_S, LONGEST_WATCH_S = 3.0, 6.0
+"""How long is looked at least; and at most, where the evidence is not enough until then."""
+
 INTERVAL_S = 0.25
 LEAK_KINDS = ("leaking", "growing")
 
@@ -39,11 +41,11 @@ def run_preload(trial: Trial) -> ToolReport:
 
 
 def _run(trial: Trial, source: Source) -> ToolReport:
-    """Trace the program for some seconds, in which it does its terms; timed ones at full speed."""
+    """Trace the program until it can be judged, while it does its terms; timed ones at once."""
     began_s = time.monotonic()
     instrument = source.make_instrument()
     with ExitStack() as running:
-        rate = 0 if trial.is_timed else trial.terms / WATCH_S
+        rate = 0 if trial.is_timed else trial.terms / LONGEST_WATCH_S
         app = running.enter_context(
             LocalApp(trial.app, rate, trial.terms, stays=True, instrument=instrument)
         )
@@ -56,7 +58,13 @@ def _run(trial: Trial, source: Source) -> ToolReport:
             work_s = do_terms(app)
         else:
             app.release()
-        for _ in sample_and_scan(tracer, WATCH_S, INTERVAL_S):
+        released_s = time.monotonic()
+
+        def is_decided() -> bool:
+            is_soon = time.monotonic() - released_s < WATCH_S
+            return not is_soon and judge_trace(tracer.trace).kind != "undecided"
+
+        for _ in sample_and_scan(tracer, LONGEST_WATCH_S, INTERVAL_S, is_decided):
             pass
         trace, peak_bytes = tracer.trace, read_peak(app.pid)
     verdict = judge_trace(trace)
@@ -71,6 +79,7 @@ def _run(trial: Trial, source: Source) -> ToolReport:
         seconds=time.monotonic() - began_s,
         work_seconds=work_s,
         peak_rss_bytes=peak_bytes,
+        is_early=not trial.is_timed,
     )
 
 

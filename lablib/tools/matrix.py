@@ -16,9 +16,10 @@ from lablib.tools.catalogue import EXHIBITS, TOOLS, Exhibit, Tool
 from lablib.tools.judging import judge_report
 from lablib.tools.trial import Trial, run_watched, spell
 
-AT_ONCE, TIMED_AT_ONCE = 3, 2
+AT_ONCE, TIMED_AT_ONCE = 4, 2
 """How many cells run at a time; those that tell the costs have the machine more to themselves."""
 
+PLAIN_TRIES = 3
 PLAIN = "plain"
 """The name under which a run without any tool is kept."""
 
@@ -84,10 +85,14 @@ def run_tool(tool: Tool, exhibit: Exhibit) -> ToolRun:
 
 
 def run_plain(exhibit: Exhibit) -> ToolRun:
-    """Run a program alone: what the costs of the tools are compared with."""
+    """Run a program alone: what the costs of the tools are compared with.
+
+    It is done in a tenth of a second, so that others on the machine count: the middle one of three.
+    """
     app = build_app(exhibit.name)
     trial = Trial(app, exhibit.terms, Path("/nowhere"), exhibit.is_timed)
-    watched = run_watched(trial.command(), app.executable)
+    tries = [run_watched(trial.command(), app.executable) for _ in range(PLAIN_TRIES)]
+    watched = sorted(tries, key=lambda each: each.work_seconds or each.seconds)[PLAIN_TRIES // 2]
     report = ToolReport(
         command=spell(trial.command(), trial.folder),
         raw="",
