@@ -2,7 +2,7 @@
 // predictions; from then on it shows the result above the prediction, and chooses what is looked at.
 //
 // Traits from the kernel: `tools`, `programs` (name, label, choices), `words` (of each letter),
-// `results` (the letter of each cell that is done, by "tool|program"), `is_locked`, `progress`.
+// `key` (all letters in a line), `results` (the letter of each cell that is done, by "tool|program"), `is_locked`, `progress`.
 // Both ways: `predictions` (by cell, too), `selected` (a cell).
 
 function make(tag, parent, attributes = {}, text = "") {
@@ -31,6 +31,7 @@ function render({ model, el }) {
       buttons.push([tool, program, button]);
     }
   }
+  make("p", root, {}, model.get("key"));
   const status = make("p", root, { role: "status" });
 
   function press(cell, choices) {

@@ -50,6 +50,7 @@ class _Table(anywidget.AnyWidget):
     tools: Any = traitlets.List().tag(sync=True)
     programs: Any = traitlets.List().tag(sync=True)
     words = traitlets.Dict().tag(sync=True)
+    key = traitlets.Unicode().tag(sync=True)
     predictions = traitlets.Dict().tag(sync=True)
     results = traitlets.Dict().tag(sync=True)
     is_locked = traitlets.Bool(False).tag(sync=True)
@@ -80,7 +81,12 @@ class ToolBoard:
             for each in exhibits
         ]
         words = {letter: meaning for letter, (_, meaning) in LETTERS.items()}
-        self._table = _Table(tools=[tool.name for tool in tools], programs=programs, words=words)
+        self._table = _Table(
+            tools=[tool.name for tool in tools],
+            programs=programs,
+            words=words,
+            key=" · ".join(f"{letter} {outcome}" for letter, (outcome, _) in LETTERS.items()),
+        )
         self._box = widgets.VBox([self._table])
         self._table.progress = "No cell is predicted yet."
         self._table.observe(self._count, "predictions")
