@@ -5,7 +5,6 @@ Every submission is the reference solution: nothing is judged longer, for each c
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import os
@@ -19,25 +18,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
-from benchmarks.pages import (
-    Sheet,
-    Target,
-    describe_machine,
-    format_markdown,
-    make_targets_sheet,
-    render_sheet,
-)
+from benchmarks.commands import Announce, Benchmark, Result
+from benchmarks.pages import Sheet, Target
 from benchmarks.service import own_service
-from lablib.errors import GradingError, LabError, ToolMissingError
-from lablib.grading.labs import ANSWERS, LABS_DIR, list_labs, load_lab
+from benchmarks.solutions import hand_in, make_solution
+from lablib.errors import GradingError
+from lablib.grading.labs import LABS_DIR, list_labs, list_sources
 from lablib.grading.limits import Limits, open_group
 from lablib.grading.sandbox import Sandboxed
 from lablib.tracing.groups import CappedGroup
 
-PAGE = Path(__file__).with_name("grading.md")
-INSTRUCTOR = LABS_DIR.parent / "instructor"
 LAB = "fib_leak"
 STUDENTS = 30
 JOBS = 2
@@ -60,12 +50,24 @@ class Figures:
     load: tuple[float, float]
 
 
-def measure() -> Figures:
-    """Return the figures; raises `LabError`."""
+def measure(announce: Announce) -> Result:
+    """Return how long judging takes, against what was promised; raises `LabError`."""
+    with own_service():
+        figures = run_benchmark(announce)
+    return Result(make_sheets(figures), dataclasses.asdict(figures), judge_figures(figures))
+
+
+def run_benchmark(announce: Announce) -> Figures:
+    """Judge a submission of each lab, and a class, in under eight minutes; raises `LabError`."""
     load_before = os.getloadavg()[0]
+    checks_s = {}
     with tempfile.TemporaryDirectory(prefix="lab-bench-") as folder:
-        checks_s = {name: time_check(name, Path(folder) / name) for name in list_labs()}
+        for name in list_labs():
+            announce(name)
+            checks_s[name] = time_check(name, Path(folder) / name)
+        announce(f"{STUDENTS} submissions of {LAB}")
         class_s, passed = time_class(Path(folder) / LAB, Path(folder) / "class")
+    announce("the sandbox")
     start_s = time_start(None)
     started_s = time.monotonic()
     group = open_group()
@@ -80,20 +82,16 @@ def measure() -> Figures:
 
 def time_check(name: str, folder: Path) -> float:
     """Hand in a lab's solution, and return the seconds of judging it."""
-    lab = load_lab(name)
+    source = next(iter(list_sources(LABS_DIR / name)), "")
     folder.mkdir()
-    shutil.copy(lab.folder / lab.source, folder)
-    patch = INSTRUCTOR / name / "solution.patch"
-    if patch.exists():
-        if shutil.which("patch") is None:
-            raise ToolMissingError("the solutions are patches", "run: sudo apt-get install patch")
-        words = ["patch", "--silent", str(folder / lab.source), str(patch)]
-        subprocess.run(words, check=True, capture_output=True)
-    answers = json.loads((INSTRUCTOR / name / ANSWERS).read_text())
-    (folder / ANSWERS).write_text(json.dumps(answers))
+    hand_in(make_solution(name, source), folder)
     started_s = time.monotonic()
-    run_check(name, f"--submission={folder}")
-    return time.monotonic() - started_s
+    document = run_check(name, f"--submission={folder}")
+    seconds = time.monotonic() - started_s
+    for finding in document["findings"]:
+        if finding["state"] == "failed":
+            raise GradingError(f"{name}: {finding['check']}: {finding['sentence']}")
+    return seconds
 
 
 def time_class(submission: Path, folder: Path) -> tuple[float, int]:
@@ -138,8 +136,8 @@ def judge_figures(figures: Figures) -> tuple[Target, ...]:
     )
 
 
-def make_sheets(figures: Figures, targets: tuple[Target, ...]) -> tuple[Sheet, ...]:
-    """Return the tables: each lab, what the sandbox and its cgroup cost, and the targets."""
+def make_sheets(figures: Figures) -> tuple[Sheet, ...]:
+    """Return the tables: each lab, and what the sandbox and its cgroup cost."""
     labs = tuple((name, f"{seconds:.1f} s") for name, seconds in figures.checks_s.items())
     costs = (
         ("a run that does nothing", f"{figures.start_s * 1e3:.0f} ms"),
@@ -151,7 +149,6 @@ def make_sheets(figures: Figures, targets: tuple[Target, ...]) -> tuple[Sheet, .
     return (
         Sheet("One check of each lab", ("lab", "seconds"), labs),
         Sheet("The sandbox", ("what", "measured"), costs),
-        make_targets_sheet(targets),
     )
 
 
@@ -163,31 +160,7 @@ a wrong one. Times are of the clock: other work on the machine adds to them."""
 
 def main() -> int:
     """Measure, print, write the page; return the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="./lab bench grading", description="How long judging submissions takes."
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
-    parser.add_argument("--no-write", action="store_true", help="leave grading.md as it is")
-    options = parser.parse_args()
-    try:
-        with own_service():
-            figures = measure()
-    except (LabError, OSError) as error:
-        print(f"lab: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    targets = judge_figures(figures)
-    sheets = make_sheets(figures, targets)
-    if options.json:
-        judged = [{**dataclasses.asdict(each), "is_met": each.is_met} for each in targets]
-        print(json.dumps({**dataclasses.asdict(figures), "targets": judged}, indent=2))
-    else:
-        page = Console(highlight=False, markup=False)
-        page.print(describe_machine())
-        for sheet in sheets:
-            page.print(render_sheet(sheet), "")
-        if not options.no_write:
-            PAGE.write_text(format_markdown("How long judging takes", _INTRODUCTION, sheets))
-    return 0 if all(target.is_met for target in targets) else 1
+    return Benchmark("grading", "How long judging takes", _INTRODUCTION, measure).run()
 
 
 if __name__ == "__main__":

@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 
 import psutil
 
+from benchmarks.commands import Announce
 from benchmarks.pairs import Batch, Pairs
 from benchmarks.root import RootHelper
 from lablib.errors import TracerError
@@ -35,8 +36,6 @@ _WARM_UP_PAIRS = 1_000
 _SNAPSHOTS = 7
 _ATTACHES = 5
 _DETACH_TIMEOUT_S = 20.0
-
-Announce = Callable[[str], None]
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,8 @@ met; 1: one is not; 2: it could not be measured.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import datetime
-import json
 import os
-import platform
 import statistics
 import sys
 import tempfile
@@ -25,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from rich.console import Console
 
+from benchmarks.commands import Announce, Benchmark, Result
 from benchmarks.inside import HEAPTRACK, INSIDE, PRELOAD, Inside, measure_inside
 from benchmarks.inside import THREADS as INSIDE_THREADS
 from benchmarks.measures import (
@@ -37,7 +33,6 @@ from benchmarks.measures import (
     MEMLEAK,
     PLAIN,
     THREADS,
-    Announce,
     Attach,
     MillionBlocks,
     Samples,
@@ -46,17 +41,9 @@ from benchmarks.measures import (
     measure_pairs,
     median_ms,
 )
-from benchmarks.pages import (
-    Sheet,
-    Target,
-    describe_machine,
-    format_markdown,
-    make_targets_sheet,
-    render_sheet,
-)
+from benchmarks.pages import Sheet, Target
 from benchmarks.pairs import Pairs, build_program
 from benchmarks.root import RootHelper
-from lablib.errors import LabError
 from lablib.tracing import client
 from lablib.tracing.control import start_service
 
@@ -119,6 +106,12 @@ def judge_figures(figures: Figures) -> tuple[Target, ...]:
     )
 
 
+def measure(announce: Announce) -> Result:
+    """Return what tracing costs, against what was promised; raises as `run_benchmark` does."""
+    figures = run_benchmark(announce)
+    return Result(make_sheets(figures), describe_figures(figures), judge_figures(figures))
+
+
 def run_benchmark(announce: Announce) -> Figures:
     """Measure everything, in under three minutes; raises `LabError` where it can't be."""
     program = build_program("pairs")
@@ -151,13 +144,9 @@ def _own_service(announce: Announce) -> Iterator[float]:
                 psutil.Process(pid).wait(STOP_TIMEOUT_S)
 
 
-def describe_figures(figures: Figures, targets: tuple[Target, ...]) -> dict[str, Any]:
+def describe_figures(figures: Figures) -> dict[str, Any]:
     """Return the document of `--json`."""
     return {
-        "kernel": platform.release(),
-        "machine": platform.machine(),
-        "processors": os.cpu_count(),
-        "date": datetime.date.today().isoformat(),
         "pairs": {
             name: {
                 "min_ns": min(samples.cpu_ns),
@@ -185,12 +174,11 @@ def describe_figures(figures: Figures, targets: tuple[Target, ...]) -> dict[str,
         },
         "attach": {**dataclasses.asdict(figures.attach), "total_s": figures.attach.total_s},
         "service_start_s": figures.service_start_s,
-        "targets": [{**dataclasses.asdict(target), "is_met": target.is_met} for target in targets],
     }
 
 
-def make_sheets(figures: Figures, targets: tuple[Target, ...]) -> tuple[Sheet, ...]:
-    """Return the tables: the pairs, the other figures, and the targets."""
+def make_sheets(figures: Figures) -> tuple[Sheet, ...]:
+    """Return the tables: the pairs, and the other figures."""
     return (
         Sheet(
             "A pair of malloc and free, call depth 11, in a tight loop",
@@ -209,7 +197,6 @@ def make_sheets(figures: Figures, targets: tuple[Target, ...]) -> tuple[Sheet, .
             tuple(_make_inside_row(figures.inside, name) for name in INSIDE),
         ),
         Sheet("Snapshot, attach, memory", ("what", "measured"), _make_other_rows(figures)),
-        make_targets_sheet(targets),
     )
 
 
@@ -277,31 +264,7 @@ sees to a file, of which no time is counted but the program's."""
 
 def main() -> int:
     """Measure, print, write the page; return the exit code."""
-    parser = argparse.ArgumentParser(prog="./lab bench overhead", description="What tracing costs.")
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
-    parser.add_argument("--no-write", action="store_true", help="leave overhead.md as it is")
-    options = parser.parse_args()
-    progress = Console(stderr=True, highlight=False, markup=False)
-    try:
-        figures = run_benchmark(lambda what: progress.print(f"overhead: {what}", style="dim"))
-    except (LabError, OSError) as error:
-        print(f"lab: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("lab: stopped; what it had started has ended", file=sys.stderr)
-        return 130
-    targets = judge_figures(figures)
-    sheets = make_sheets(figures, targets)
-    if options.json:
-        print(json.dumps(describe_figures(figures, targets), indent=2))
-    else:
-        page = Console(highlight=False, markup=False)
-        page.print(describe_machine())
-        for sheet in sheets:
-            page.print(render_sheet(sheet), "")
-        if not options.no_write:
-            PAGE.write_text(format_markdown("What tracing costs", _INTRODUCTION, sheets))
-    return 0 if all(target.is_met for target in targets) else 1
+    return Benchmark("overhead", "What tracing costs", _INTRODUCTION, measure).run()
 
 
 if __name__ == "__main__":

@@ -8,12 +8,9 @@ met; 1: one is not; 2: it could not be measured.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import datetime
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -26,18 +23,11 @@ from typing import Any
 import nbformat
 import psutil
 from jupyter_client.manager import start_new_kernel
-from rich.console import Console
 
 from benchmarks.case_panels import CaseShare
+from benchmarks.commands import Announce, Benchmark, Result
 from benchmarks.frames import INTERVAL_S, MEASURED_S, Frames
-from benchmarks.pages import (
-    Sheet,
-    Target,
-    describe_machine,
-    format_markdown,
-    make_targets_sheet,
-    render_sheet,
-)
+from benchmarks.pages import Sheet, Target
 from lablib.errors import LabError
 from lablib.jupyter.server import start_notebook_server
 
@@ -60,6 +50,21 @@ class Share:
 
     running: float
     stopped: float
+
+
+def measure(announce: Announce) -> Result:
+    """Return what panels cost, against what was promised; raises `LabError`."""
+    announce("the kernel, some two minutes")
+    frames = measure_kernel()
+    announce("notebook 09")
+    case = measure_case()
+    announce("the browser")
+    share = measure_browser()
+    return Result(
+        make_sheets(frames, case, share),
+        describe(frames, case, share),
+        judge(frames, case, share),
+    )
 
 
 def measure_kernel() -> tuple[Frames, ...]:
@@ -169,10 +174,8 @@ def _judge_panel(frames: Frames) -> Target:
     return Target(f"{name}, all frames of a second", frames.cpu_ms * frames.per_s, limit_ms, "ms")
 
 
-def make_sheets(
-    frames: Sequence[Frames], case: CaseShare, share: Share, targets: Sequence[Target]
-) -> tuple[Sheet, ...]:
-    """Return the tables: the kernel, the browser, and the targets."""
+def make_sheets(frames: Sequence[Frames], case: CaseShare, share: Share) -> tuple[Sheet, ...]:
+    """Return the tables: the kernel, and the browser."""
     rows = tuple(
         (
             f"{each.panel}: {each.process}",
@@ -198,7 +201,6 @@ def make_sheets(
         Sheet("The notebook's kernel, at 10 frames a second", headings, rows),
         Sheet("Notebook 09, both panels at once", ("who", "share of a core"), of_case),
         Sheet("The browser's renderer", ("JupyterLab", "share of a core"), shares),
-        make_targets_sheet(targets),
     )
 
 
@@ -215,54 +217,18 @@ second, and the growth by call stack two snapshots. The browser is the distribut
 without a graphics card, on a chart that is full (300 samples)."""
 
 
-def describe(
-    frames: Sequence[Frames], case: CaseShare, share: Share, targets: Sequence[Target]
-) -> dict[str, Any]:
+def describe(frames: Sequence[Frames], case: CaseShare, share: Share) -> dict[str, Any]:
     """Return the document of `--json`."""
     return {
-        "kernel": platform.release(),
-        "machine": platform.machine(),
-        "processors": os.cpu_count(),
-        "date": datetime.date.today().isoformat(),
         "frames": [dataclasses.asdict(each) for each in frames],
         "notebook_09_percent": {**dataclasses.asdict(case), "total": case.total},
         "renderer_percent": dataclasses.asdict(share),
-        "targets": [{**dataclasses.asdict(target), "is_met": target.is_met} for target in targets],
     }
 
 
 def main() -> int:
     """Measure, print, write the page; return the exit code."""
-    parser = argparse.ArgumentParser(prog="./lab bench panels", description="What panels cost.")
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
-    parser.add_argument("--no-write", action="store_true", help="leave panels.md as it is")
-    options = parser.parse_args()
-    progress = Console(stderr=True, highlight=False, markup=False)
-    try:
-        progress.print("panels: the kernel, some two minutes", style="dim")
-        frames = measure_kernel()
-        progress.print("panels: notebook 09", style="dim")
-        case = measure_case()
-        progress.print("panels: the browser", style="dim")
-        share = measure_browser()
-    except (LabError, OSError) as error:
-        print(f"lab: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("lab: stopped; what it had started has ended", file=sys.stderr)
-        return 130
-    targets = judge(frames, case, share)
-    sheets = make_sheets(frames, case, share, targets)
-    if options.json:
-        print(json.dumps(describe(frames, case, share, targets), indent=2))
-    else:
-        page = Console(highlight=False, markup=False)
-        page.print(describe_machine())
-        for sheet in sheets:
-            page.print(render_sheet(sheet), "")
-        if not options.no_write:
-            PAGE.write_text(format_markdown("What the panels cost", _INTRODUCTION, sheets))
-    return 0 if all(target.is_met for target in targets) else 1
+    return Benchmark("panels", "What the panels cost", _INTRODUCTION, measure).run()
 
 
 if __name__ == "__main__":

@@ -6,9 +6,6 @@ pause only; the scan's time is from the first word to the service to the finishe
 
 from __future__ import annotations
 
-import argparse
-import dataclasses
-import json
 import os
 import statistics
 import subprocess
@@ -19,22 +16,16 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
-from rich.console import Console
 
 import lablib
-from benchmarks.pages import (
-    Sheet,
-    Target,
-    describe_machine,
-    format_markdown,
-    make_targets_sheet,
-    render_sheet,
-)
+from benchmarks.commands import Announce, Benchmark, Result
+from benchmarks.pages import Sheet, Target
 from benchmarks.pairs import LIFETIME_S, build_program
 from benchmarks.service import own_service
-from lablib.errors import AppError, LabError
+from lablib.errors import AppError
 from lablib.records import ReachabilityScan
 from lablib.release import RELEASE_SIGNAL, wait_until_held
 from lablib.scanning import MIN_AGE_S, scan
@@ -70,7 +61,15 @@ class Figures:
         return statistics.median(each.pause_s for each in self.scans)
 
 
-def measure() -> Figures:
+def measure(announce: Announce) -> Result:
+    """Return what a scan costs, against what was promised; raises as `run_benchmark` does."""
+    announce(f"{BLOCKS:,} blocks")
+    with own_service():
+        figures = run_benchmark()
+    return Result(make_sheets(figures), describe_figures(figures), judge_figures(figures))
+
+
+def run_benchmark() -> Figures:
     """Scan the program `SCANS` times; raises `LabError`, also where a scan is wrong."""
     with (
         _start_graph() as pid,
@@ -140,6 +139,16 @@ class _PeakThread:
             self.peak_bytes = max(self.peak_bytes, process.memory_info().rss)
 
 
+def describe_figures(figures: Figures) -> dict[str, Any]:
+    """Return the document of `--json`."""
+    return {
+        "scans": [{"pause_s": each.pause_s, "seconds": each.seconds} for each in figures.scans],
+        "cpu_s": figures.cpu_s,
+        "target_bytes": figures.target_bytes,
+        "client_bytes": figures.client_bytes,
+    }
+
+
 def judge_figures(figures: Figures) -> tuple[Target, ...]:
     """Return the promises and what was measured."""
     return (
@@ -148,8 +157,8 @@ def judge_figures(figures: Figures) -> tuple[Target, ...]:
     )
 
 
-def make_sheets(figures: Figures, targets: tuple[Target, ...]) -> tuple[Sheet, ...]:
-    """Return the tables: each scan, the memory, and the targets."""
+def make_sheets(figures: Figures) -> tuple[Sheet, ...]:
+    """Return the tables: each scan, and the memory."""
     rows = tuple(
         (f"scan {number}", f"{each.pause_s * 1e3:,.0f} ms", f"{each.seconds:.2f} s")
         for number, each in enumerate(figures.scans, 1)
@@ -166,7 +175,6 @@ def make_sheets(figures: Figures, targets: tuple[Target, ...]) -> tuple[Sheet, .
     return (
         Sheet("Scans", ("", "pause", "whole"), rows),
         Sheet("Cost", ("what", "measured"), facts),
-        make_targets_sheet(targets),
     )
 
 
@@ -183,38 +191,7 @@ other work on the machine adds to them."""
 
 def main() -> int:
     """Measure, print, write the page; return the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="./lab bench reachability", description="What a scan for lost blocks costs."
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
-    parser.add_argument("--no-write", action="store_true", help="leave reachability.md as it is")
-    options = parser.parse_args()
-    try:
-        with own_service():
-            figures = measure()
-    except (LabError, OSError) as error:
-        print(f"lab: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    targets = judge_figures(figures)
-    sheets = make_sheets(figures, targets)
-    if options.json:
-        scans = [{"pause_s": each.pause_s, "seconds": each.seconds} for each in figures.scans]
-        document = {
-            "scans": scans,
-            "cpu_s": figures.cpu_s,
-            "target_bytes": figures.target_bytes,
-            "client_bytes": figures.client_bytes,
-            "targets": [{**dataclasses.asdict(each), "is_met": each.is_met} for each in targets],
-        }
-        print(json.dumps(document, indent=2))
-    else:
-        page = Console(highlight=False, markup=False)
-        page.print(describe_machine())
-        for sheet in sheets:
-            page.print(render_sheet(sheet), "")
-        if not options.no_write:
-            PAGE.write_text(format_markdown("What a scan costs", _INTRODUCTION, sheets))
-    return 0 if all(target.is_met for target in targets) else 1
+    return Benchmark("reachability", "What a scan costs", _INTRODUCTION, measure).run()
 
 
 if __name__ == "__main__":

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import time
 
 import psutil
 
 from lablib.apps import BUILD_DIR
 from lablib.containers import remove_leftovers
+from lablib.editing import INCIDENTS_BUILD_DIR
 from lablib.engine import find_engine, stop_own_engine
 from lablib.errors import DockerError, LabError, TracerError
 from lablib.steering import list_segments
@@ -30,7 +32,7 @@ def clean_up() -> list[str]:
     removed: list[str] = []
     failures: list[LabError] = []
     steps = (
-        *(_end_apps, _remove_segments, _remove_from_engine),
+        *(_end_apps, _remove_segments, _remove_programs, _remove_from_engine),
         *(_stop_service, remove_groups, _stop_engine),
     )
     for step in steps:
@@ -80,6 +82,13 @@ def _remove_segments() -> list[str]:
         *(f"shared memory {segment}" for segment in segments),
         *(f"shared memory segment {segment} (System V)" for segment in ids),
     ]
+
+
+def _remove_programs() -> list[str]:
+    """Remove what the incident room has built; what a learner has written there stays."""
+    folders = [*INCIDENTS_BUILD_DIR.glob("*")]
+    shutil.rmtree(INCIDENTS_BUILD_DIR, ignore_errors=True)
+    return [f"the programs of the incident {folder.name}" for folder in folders]
 
 
 def _stop_service() -> list[str]:

@@ -16,7 +16,9 @@ import click
 from lablib import __version__
 from lablib.cli_check import check
 from lablib.cli_compare import compare
+from lablib.cli_present import present
 from lablib.cli_release import release
+from lablib.cli_site import site
 from lablib.cli_trace import json_option, print_json, replay, trace
 from lablib.errors import LabError
 from lablib.language import LOCALES, reader_locale
@@ -115,6 +117,8 @@ verbs.add_command(replay)
 verbs.add_command(compare)
 verbs.add_command(check)
 verbs.add_command(release)
+verbs.add_command(site)
+verbs.add_command(present)
 
 
 @verbs.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import shutil
@@ -82,10 +83,12 @@ class ContainerApp(AbstractContextManager["ContainerApp"]):
         rate: float,
         name: str = "app",
         memory_bytes: int | None = None,
+        swaps: bool = True,
     ) -> None:
         """Start the app held before its first term.
 
-        With `memory_bytes` that is its memory, and how much swap comes on top is Docker's choice.
+        With `memory_bytes` that is its memory, and how much swap comes on top is Docker's choice;
+        none, if it is not to swap.
 
         Raises `DockerError`, also when a container called `name` exists that is not the lab's.
         """
@@ -95,7 +98,7 @@ class ContainerApp(AbstractContextManager["ContainerApp"]):
         remove_container(engine, name)
         self._container: Container | None = None
         words = ["--rate", f"{rate:g}", "--wait", "--lifetime", str(LIFETIME_S)]
-        options = _limit_container(name, memory_bytes)
+        options = _limit_container(name, memory_bytes, swaps)
         self.run_words = _word_run(image, options, words)
         try:
             self._container = engine.client.containers.create(image, words, **options)
@@ -183,7 +186,7 @@ _FLAGS = {
 """How `docker run` calls the options of `docker.containers.create`."""
 
 
-def _limit_container(name: str, memory_bytes: int | None) -> dict[str, Any]:
+def _limit_container(name: str, memory_bytes: int | None, swaps: bool) -> dict[str, Any]:
     """Return the options of a container: who it is, and all that it may not do."""
     return {
         "name": name,
@@ -191,7 +194,7 @@ def _limit_container(name: str, memory_bytes: int | None) -> dict[str, Any]:
         "labels": {LABEL: _owner()},
         "network_mode": "none",
         "mem_limit": memory_bytes or MEMORY_CAP_BYTES,
-        "memswap_limit": None if memory_bytes else MEMORY_CAP_BYTES,
+        "memswap_limit": (None if swaps else memory_bytes) if memory_bytes else MEMORY_CAP_BYTES,
         "pids_limit": 64,
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges"],
@@ -259,6 +262,12 @@ def remove_container(engine: Engine, name: str) -> None:
             f"run: docker rename {name} SOMETHING-ELSE (or use --local)",
         )
     _remove(found)
+
+
+def remove_image(engine: Engine, image: str) -> None:
+    """Remove one of the lab's images, if it is there; raises `DockerError` where that fails."""
+    with translate_errors(f"docker rmi {image}"), contextlib.suppress(docker.errors.ImageNotFound):
+        engine.client.images.remove(image, force=True)
 
 
 def remove_leftovers(engine: Engine) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from pathlib import Path
 
 from lablib.apps import APPS_DIR, BUILD_DIR
 from lablib.errors import AppError
@@ -11,6 +12,9 @@ from lablib.records import AppFiles
 
 OWN_DIR = BUILD_DIR / "own"
 """Where such sources and programs lie."""
+
+INCIDENTS_BUILD_DIR = BUILD_DIR / "incidents"
+"""Where the programs of the incident room are built, each incident's in a folder of its own."""
 
 _NAME = re.compile(r"\w+")
 
@@ -38,23 +42,27 @@ def _find_function(source: str, name: str) -> tuple[int, int]:
     return found.span()
 
 
-def build_source(name: str, source: str) -> tuple[AppFiles, str]:
+def build_source(name: str, source: str, build_dir: Path = BUILD_DIR) -> tuple[AppFiles, str]:
     """Compile a C source as the leaky apps are, and return the program and the warnings.
 
-    The files are called `name` and lie in `OWN_DIR`. Raises `AppError` with the first error.
+    The files are called `name` and lie in the folder own/ of `build_dir`, which is below
+    `BUILD_DIR`; without one that is `OWN_DIR`. Raises `AppError` with the first error.
     """
     if not _NAME.fullmatch(name):
         raise AppError(f"{name} is no name for a program", "use letters, digits and underscores")
-    executable = OWN_DIR / name
+    executable = build_dir / OWN_DIR.name / name
     file = executable.with_suffix(".c")
     try:
-        OWN_DIR.mkdir(parents=True, exist_ok=True)
+        executable.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(source)
     except OSError as error:
-        raise AppError(f"can't write to {OWN_DIR} ({error.strerror})") from None
+        raise AppError(f"can't write to {executable.parent} ({error.strerror})") from None
     target = str(executable.relative_to(APPS_DIR))
     made = subprocess.run(
-        ["make", "-s", "-C", str(APPS_DIR), target], capture_output=True, text=True, check=False
+        ["make", "-s", "-C", APPS_DIR, f"BUILD={build_dir.relative_to(APPS_DIR)}", target],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     said = [_shorten(line) for line in made.stderr.splitlines()]
     if made.returncode != 0:

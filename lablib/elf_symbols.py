@@ -6,27 +6,51 @@ Where the file is stripped, its debug file is taken from the folders that are gi
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import SymbolTableSection
 from symbolic.debuginfo import Archive, Object
 from symbolic.exceptions import SymbolicError
-from symbolic.symcache import SourceLocation
+from symbolic.symcache import SourceLocation, SymCache
 
 from lablib.demangling import demangle
 from lablib.records import Frame
 
+MAX_SYMBOLS = 20_000
 SYSTEM_DEBUG_DIR = Path("/usr/lib/debug")
 
 # What gcc appends to the name of a changed copy of a function: nobody finds it in the source.
 _CLONE_SUFFIX = re.compile(r"(\.(isra|constprop|part|cold|lto_priv)(\.\d+)*)+$")
 _GLIBC_ALIAS = "__GI_"  # glibc's mark for its own way to a function that it also exports
 _NOT_A_SYMBOL = 0xFFFFFFFF  # symbolic's sym_addr for a function that was inlined
+
+
+FILES_KEPT = 16
+"""Of so many files what was read is kept: each process maps the same libraries."""
+
+
+@dataclass(frozen=True)
+class FileVersion:
+    """A file as it is now, wherever it is opened: whoever changes it makes it another version."""
+
+    device: int
+    inode: int
+    size_bytes: int
+    changed_ns: int
+    path: Path = field(compare=False)
+
+    @classmethod
+    def of(cls, path: Path) -> FileVersion:
+        """Return the version of a file; raises `OSError`."""
+        status = path.stat()
+        return cls(status.st_dev, status.st_ino, status.st_size, status.st_ctime_ns, path)
 
 
 @dataclass(frozen=True)
@@ -65,6 +89,24 @@ def find_linked_debug_files(path: Path, folder: Path) -> list[Path]:
     return [folder / name, folder / ".debug" / name, SYSTEM_DEBUG_DIR / str(folder)[1:] / name]
 
 
+def find_object(path: Path, name: str) -> int | None:
+    """Return the address of a global object from the load base; None where the file has none.
+
+    Files with more than `MAX_SYMBOLS` are not looked through: that takes too long. Raises `OSError`
+    or `ELFError`.
+    """
+    with path.open("rb") as file:
+        elf = ELFFile(file)
+        table = elf.get_section_by_name(".symtab")
+        if not isinstance(table, SymbolTableSection) or table.num_symbols() > MAX_SYMBOLS:
+            return None
+        base = min((s["p_vaddr"] for s in elf.iter_segments("PT_LOAD")), default=0) & ~0xFFF
+        for symbol in table.iter_symbols():
+            if symbol.name == name and symbol["st_info"]["bind"] == "STB_GLOBAL":
+                return int(symbol["st_value"]) - base
+    return None
+
+
 class ElfSymbols:
     """The symbols of one ELF file, helped out by its debug file where one is found."""
 
@@ -77,11 +119,11 @@ class ElfSymbols:
         candidates = [] if self.has_line_numbers else [*debug_candidates]
         if self.build_id and not self.has_line_numbers:
             candidates.append(SYSTEM_DEBUG_DIR)
-        self._caches = [own.make_symcache()]
+        self._caches = [_read_symcache(FileVersion.of(path))]
         for place in candidates:
-            if (separate := _find_debug_object(place, self.build_id)) is not None:
-                self._caches.insert(0, separate.make_symcache())
-                self.has_line_numbers = "debug" in separate.features
+            if (separate := _find_debug_file(place, self.build_id)) is not None:
+                self._caches.insert(0, _read_symcache(FileVersion.of(separate)))
+                self.has_line_numbers = "debug" in _open_object(separate).features
                 break
 
     def resolve(self, file_offset: int, module: str) -> list[Frame]:
@@ -104,7 +146,13 @@ def _open_object(path: Path) -> Object:
         raise ELFError(f"{path} holds no object file") from None
 
 
-def _find_debug_object(place: Path, build_id: str | None) -> Object | None:
+@functools.lru_cache(FILES_KEPT)
+def _read_symcache(version: FileVersion) -> SymCache:
+    """Return what a file's symbols are; that of libc with its debug file takes 100 ms."""
+    return _open_object(version.path).make_symcache()
+
+
+def _find_debug_file(place: Path, build_id: str | None) -> Path | None:
     """Return the debug file of `build_id`: `place` itself, or the one below it by build-id."""
     if not build_id:
         return None
@@ -113,7 +161,7 @@ def _find_debug_object(place: Path, build_id: str | None) -> Object | None:
         found = _open_object(path)
     except (OSError, ELFError, SymbolicError):
         return None
-    return found if found.code_id == build_id else None
+    return path if found.code_id == build_id else None
 
 
 def _make_frames(found: Sequence[SourceLocation], relative: int, module: str) -> list[Frame]:

@@ -30,8 +30,13 @@ from lablib.records import (
     MemoryTrace,
     PressureTrace,
     ProcessSizes,
+    Rehearsal,
+    RehearsalRound,
     ResidentPages,
+    ServiceEnd,
+    ServiceSample,
     SymbolCures,
+    TimelineEntry,
     ToolMatrix,
     Vma,
     VmstatSample,
@@ -44,6 +49,7 @@ RECORDS: dict[str, type] = {
         *(ProcessSizes, AddressSpace, ResidentPages, HeapMap, VmstatSample),
         *(CgroupMemory, MemoryPressure, PressureTrace),
         *(CappedRun, ContainerEnd, ToolMatrix),
+        *(Rehearsal, RehearsalRound, ServiceEnd, ServiceSample, TimelineEntry),
     )
 }
 """What can be told apart in a file, by name; their fields hold other records by their types."""

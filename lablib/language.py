@@ -10,7 +10,7 @@ each notebook. A text that none of them has is shown in English. In English noth
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,16 @@ def say(text: str, /, **fields: Any) -> str:
 def term(text: str, /, **fields: Any) -> Term:
     """Return an English text that programs may compare, and that `say` shows to the reader."""
     return Term(text, fields)
+
+
+def list_texts(texts: Iterable[str]) -> dict[str, str]:
+    """Return by the English what a page says in the reader's language, its fields not filled in.
+
+    It is empty in English: the page's own texts stay.
+    """
+    locale = reader_locale()
+    known = read_translations(locale) if locale else {}
+    return {str(text): known[text] for text in texts if text in known}
 
 
 class Term(str):

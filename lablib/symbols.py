@@ -7,15 +7,24 @@ Addresses are looked up in the files that the process has mapped, opened when it
 from __future__ import annotations
 
 import bisect
+import functools
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from elftools.common.exceptions import ELFError
+from numpy.typing import NDArray
 from symbolic.exceptions import SymbolicError
 
-from lablib.elf_symbols import ElfSymbols, find_linked_debug_files, read_segments
+from lablib.elf_symbols import (
+    FILES_KEPT,
+    ElfSymbols,
+    FileVersion,
+    find_linked_debug_files,
+    read_segments,
+)
 from lablib.records import Frame, UnwindTables
 from lablib.unwinding import UnwindModule, UnwindPages, find_unwind_pages, read_unwind_rows
 
@@ -39,6 +48,13 @@ class Mapping:
     def module(self) -> str:
         """The file's name without its folder."""
         return Path(self.path.removesuffix(" (deleted)")).name
+
+
+@functools.lru_cache(FILES_KEPT)
+def _read_rows(version: FileVersion) -> NDArray[np.uint64]:
+    rows = read_unwind_rows(version.path)
+    rows.flags.writeable = False
+    return rows
 
 
 def parse_mappings(maps_text: str) -> list[Mapping]:
@@ -147,7 +163,7 @@ class ProcessSymbols:
         path = Path(f"/proc/self/fd/{descriptor}")
         try:
             relative = read_segments(path).find_address(mapping.file_offset)
-            rows = read_unwind_rows(path)
+            rows = _read_rows(FileVersion.of(path))
         except (OSError, ELFError):
             return None
         if relative is None or not len(rows):

@@ -74,13 +74,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Each process uses a tracer service of its own; its socket lies in a folder of the session."""
+    """Each process uses a tracer service of its own; its socket lies in a folder of the session.
+
+    So do its incidents: those that a learner works on are left alone.
+    """
     given = getattr(config, "workerinput", {"workerid": "main", "folder": ""})
     folder = config.stash[FOLDER] = Path(given["folder"] or tempfile.mkdtemp(prefix="lab-tests-"))
     folder.chmod(0o755)
     socket = folder / given["workerid"] / "tracer.sock"
     socket.parent.mkdir(mode=0o755)
     os.environ["LAB_TRACER_SOCKET"] = str(socket)
+    os.environ["LAB_INCIDENTS"] = str(socket.with_name("incidents"))
 
 
 @pytest.hookimpl(optionalhook=True)

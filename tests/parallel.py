@@ -24,7 +24,12 @@ ALONE = "alone"
 MACHINE = "machine"
 """The unit of what uses Docker's containers, capped groups or swap: one set for all."""
 
-MACHINE_NOTEBOOKS = ("00_start_here", "08_when_memory_runs_out", "09_fibonacci_case")
+MACHINE_NOTEBOOKS = (
+    "00_start_here",
+    "08_when_memory_runs_out",
+    "09_fibonacci_case",
+    "11_incident_room",
+)
 
 
 def mark_notebook(name: str, unit: str) -> ParameterSet:

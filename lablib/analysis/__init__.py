@@ -25,7 +25,7 @@ from __future__ import annotations
 from lablib.analysis.growth import MIN_SNAPSHOTS, MIN_WINDOW_S
 from lablib.analysis.machines import judge_machine
 from lablib.analysis.processes import judge_trace
-from lablib.analysis.sentences import name_site
+from lablib.analysis.sentences import name_frame, name_site
 from lablib.analysis.stacks import MAX_FREED_SHARE_OF_A_LEAK
 from lablib.analysis.trends import estimate_slope
 
@@ -36,5 +36,6 @@ __all__ = [
     "estimate_slope",
     "judge_machine",
     "judge_trace",
+    "name_frame",
     "name_site",
 ]

@@ -10,10 +10,13 @@ import numpy as np
 
 from lablib.analysis.growth import MIN_RISES, Growth, read_growth
 from lablib.analysis.sentences import describe_rate, describe_wait
+from lablib.language import say, term
 from lablib.records import HeapSnapshot, ProcessResources, ResourceVerdict
 from lablib.wording import count_of
 
-OPEN_FILES, THREADS, SEGMENTS = "open files", "threads", "shared memory segments"
+OPEN_FILES = term("open files")
+THREADS = term("threads")
+SEGMENTS = term("shared memory segments")
 
 _SURE_GROWTH = 20.0
 """What only grows has grown by so many times what it goes up and down by."""
@@ -101,26 +104,51 @@ def _describe(
     held: ProcessResources,
     is_running: bool,
 ) -> str:
-    change = f"from {counts[0]:,} to {counts[-1]:,} {resource} in {growth.window_s:.1f} s"
-    rate = describe_rate(growth.rate, growth.error, resource)
+    facts = {
+        "resource": resource,
+        "first": counts[0],
+        "last": counts[-1],
+        "rate": describe_rate(growth.rate, growth.error, resource),
+    }
+    change = term(
+        "from {first:,} to {last:,} {resource} in {seconds:.1f} s",
+        **facts,
+        seconds=growth.window_s,
+    )
     if kind == "leaking":
-        return f"The process leaks {rate}: {change}, and none is given back. {_why(resource, held)}"
+        return say(
+            "The process leaks {rate}: {change}, and none is given back. {why}",
+            **facts,
+            change=change,
+            why=_why(resource, held),
+        )
     if kind == "growing":
-        return f"The process grows {change}, {rate}, though some are given back."
+        return say(
+            "The process grows {change}, {rate}, though some are given back.",
+            **facts,
+            change=change,
+        )
     if kind == "undecided":
-        wait = describe_wait(growth.needed_s, is_running)
-        return f"Not enough evidence yet about {resource}: {change}; {wait}."
-    return f"{counts[-1]:,} {resource}, {counts[0]:,} at first: no growth that goes on."
+        return say(
+            "Not enough evidence yet about {resource}: {change}; {wait}.",
+            **facts,
+            change=change,
+            wait=describe_wait(growth.needed_s, is_running),
+        )
+    return say("{last:,} {resource}, {first:,} at first: no growth that goes on.", **facts)
 
 
 def _why(resource: str, held: ProcessResources) -> str:
     if resource == OPEN_FILES:
-        return f"{_name_files(held.newest_files)}It shows in no heap and hardly in RSS."
+        files = _name_files(held.newest_files)
+        return files + say("It shows in no heap and hardly in RSS.")
     if resource == THREADS:
-        return "Each has a stack of its own; threads that never end are held as surely as memory."
+        return say(
+            "Each has a stack of its own; threads that never end are held as surely as memory."
+        )
     size = held.shared_segment_bytes
-    holds = "" if size is None else f"They hold {count_of(size, 'byte')}. "
-    return f"{holds}They stay when the process ends: ls -l /dev/shm, or ipcs -m, shows them."
+    holds = "" if size is None else say("They hold {size}. ", size=count_of(size, "byte"))
+    return holds + say("They stay when the process ends: ls -l /dev/shm, or ipcs -m, shows them.")
 
 
 def _name_files(targets: Sequence[str]) -> str:
@@ -131,5 +159,7 @@ def _name_files(targets: Sequence[str]) -> str:
         folders = Counter(os.path.dirname(each) for each in targets)
         folder, count = folders.most_common(1)[0]
         target = f"in {folder}" if folder and count > 1 else target
-    how_many = "All" if count == len(targets) else f"{count} of"
-    return f"{how_many} its {len(targets)} newest are {target}. "
+    facts = {"count": count, "newest": len(targets), "target": target}
+    if count == len(targets):
+        return say("All its {newest} newest are {target}. ", **facts)
+    return say("{count} of its {newest} newest are {target}. ", **facts)

@@ -10,6 +10,7 @@ import numpy as np
 from lablib.analysis.counts import THREADS, judge_counts
 from lablib.analysis.growth import MIN_WINDOW_S
 from lablib.analysis.stacks import judge_stacks
+from lablib.language import say
 from lablib.records import (
     HeapTrace,
     ProcessEvidence,
@@ -47,7 +48,9 @@ def judge_trace(trace: HeapTrace) -> ProcessVerdict:
     What the window of a stack is, and what its verdict rests on, is in its `evidence`.
     """
     if not trace.snapshots:
-        return ProcessVerdict("undecided", "No snapshot was taken, so there is no evidence.", ())
+        return ProcessVerdict(
+            "undecided", say("No snapshot was taken, so there is no evidence."), ()
+        )
     stacks = judge_stacks(trace)
     counts = judge_counts(trace.snapshots)
     voices = sorted(_listen(stacks, counts), key=_rank)
@@ -124,10 +127,13 @@ def _find_retention(trace: HeapTrace) -> str:
     given_back = most_rss - rss[-1]
     if given_back > (1 - MIN_RETAINED_SHARE) * fell:
         return ""
-    return (
-        f"Not a leak: the live bytes fell from {live[peak]:,.0f} to {live[-1]:,.0f}, but RSS still "
-        f"has {format_size(fell - max(0, given_back))} of what was freed. The allocator keeps it "
-        "to use it again, and did not give it back to the kernel."
+    return say(
+        "Not a leak: the live bytes fell from {most:,.0f} to {last:,.0f}, but RSS still has {size} "
+        "of what was freed. The allocator keeps it to use it again, and did not give it back to "
+        "the kernel.",
+        most=live[peak],
+        last=live[-1],
+        size=format_size(fell - max(0, given_back)),
     )
 
 
@@ -156,18 +162,25 @@ def _describe(
         return first.sentence
     last = trace.snapshots[-1]
     if not last.events.allocations:
-        return f"Not a leak: it allocated nothing in {trace.seconds:.1f} s.{_explain_rss(evidence)}"
-    return (
-        f"Not a leak: nothing went on growing in {trace.seconds:.1f} s. Of "
-        f"{count_of(last.events.allocations, 'block')}, {last.events.frees:,} were freed; "
-        f"{count_of(last.live_bytes, 'byte')} are still in use.{_explain_rss(evidence)}"
+        nothing = say("Not a leak: it allocated nothing in {seconds:.1f} s.", seconds=trace.seconds)
+        return nothing + _explain_rss(evidence)
+    sentence = say(
+        "Not a leak: nothing went on growing in {seconds:.1f} s. Of {blocks}, {freed:,} were "
+        "freed; {size} are still in use.",
+        seconds=trace.seconds,
+        blocks=count_of(last.events.allocations, "block"),
+        freed=last.events.frees,
+        size=count_of(last.live_bytes, "byte"),
     )
+    return sentence + _explain_rss(evidence)
 
 
 def _count_others(others: int) -> str:
     if others <= 0:
         return ""
-    return f" There {'is one' if others == 1 else f'are {others:,}'} more like it."
+    if others == 1:
+        return say(" There is one more like it.")
+    return say(" There are {others:,} more like it.", others=others)
 
 
 def _explain_rss(evidence: ProcessEvidence) -> str:
@@ -178,13 +191,15 @@ def _explain_rss(evidence: ProcessEvidence) -> str:
     file = evidence.rss_file_bytes[1] - evidence.rss_file_bytes[0]
     live = evidence.live_bytes[1] - evidence.live_bytes[0]
     if file >= MIN_RETAINED_BYTES and file > anon:
-        return (
-            f" RSS grew by {format_size(file)} of mapped files' pages: they are page cache, and "
-            "the kernel takes them back when it needs them."
+        return say(
+            " RSS grew by {size} of mapped files' pages: they are page cache, and the kernel takes "
+            "them back when it needs them.",
+            size=format_size(file),
         )
     if anon >= MIN_RETAINED_BYTES and anon > 2 * max(0, live):
-        return (
-            f" RSS grew by {format_size(anon)} all the same: pages were touched for the first time "
-            "in memory that the program had already."
+        return say(
+            " RSS grew by {size} all the same: pages were touched for the first time in memory "
+            "that the program had already.",
+            size=format_size(anon),
         )
     return ""

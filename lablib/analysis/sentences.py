@@ -21,7 +21,7 @@ _COUNT: dict[str, Callable[[int], str]] = {
 }
 
 
-_OF_THE_LIBRARY = ("std::", "__gnu_cxx::", "void std::", "void* std::")
+_OF_THE_LIBRARY = ("std::", "__gnu_cxx::", "void std::", "void* std::", "__wrap_")
 _VERSION = re.compile(r"(_\d+)+$")  # pthread_create_2_1 is how the C library calls it itself
 
 
@@ -47,17 +47,26 @@ def name_site(usage: StackUsage) -> str:
     """Return where a stack allocates, for a sentence: function, file and line as far as known.
 
     That is the program's own function, and the library's that it called if it did so by one. What
-    the C++ library's headers put into the program is the library's.
+    the C++ library's headers put into the program is the library's, and so is what the linker put
+    in its place (--wrap).
     """
     frames = usage.frames
     if not frames:
         return term("an unknown caller")
     number = frames.index(find_site(usage) or frames[0])
     if number == 0:
-        return _name_frame(frames[0])
+        return name_frame(frames[0])
     called = next((f for f in reversed(frames[:number]) if ".so" in f.module), frames[number - 1])
     function = _VERSION.sub("", called.function or "").strip("_") or called.module
-    return term("{site} by {function}", site=_name_frame(frames[number]), function=function)
+    return term("{site} by {function}", site=name_frame(frames[number]), function=function)
+
+
+def name_frame(frame: Frame) -> str:
+    """Return a frame for a sentence: function, file and line as far as known."""
+    if frame.function is None:
+        module, offset = frame.module, frame.offset
+        return term("{module}+{offset:#x} (no symbols)", module=module, offset=offset)
+    return f"{frame.function} ({frame.file}:{frame.line})" if frame.line else frame.function
 
 
 def find_site(usage: StackUsage) -> Frame | None:
@@ -77,7 +86,7 @@ def describe_rate(rate: float, error: float, unit: str = "bytes") -> str:
     amount = f"{rate:,.{digits}f} ± {error:,.{digits}f}"
     if unit == "bytes":
         return term("{amount} bytes a second", amount=amount)
-    return f"{amount} {unit} a second"
+    return term("{amount} {unit} a second", amount=amount, unit=unit)
 
 
 def describe_wait(needed_s: float, is_running: bool) -> str:
@@ -291,10 +300,3 @@ def _size(size_bytes: int, blocks: int, kind: str = "heap") -> str:
 def _count(number: int, kind: str) -> str:
     """Return a number of blocks of a kind with its noun."""
     return _COUNT[kind](number)
-
-
-def _name_frame(frame: Frame) -> str:
-    if frame.function is None:
-        module, offset = frame.module, frame.offset
-        return term("{module}+{offset:#x} (no symbols)", module=module, offset=offset)
-    return f"{frame.function} ({frame.file}:{frame.line})" if frame.line else frame.function

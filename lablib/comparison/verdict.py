@@ -19,6 +19,7 @@ from itertools import zip_longest
 
 from lablib.analysis import name_site
 from lablib.comparison.stacks import match_costs, measure_costs
+from lablib.language import say, term
 from lablib.records import BuildWork, Comparison, HeapTrace, StackCost, StackDifference
 from lablib.wording import count_of, make_printable
 
@@ -26,7 +27,7 @@ MAX_HELD_SHARE = 0.25
 """What leaked before may be held at one time, of all that leaked: more is held until the end."""
 
 _MAX_LINE = 60
-_HINT = " What is freed is overwritten in these runs, so that a use after free shows."
+_HINT = term(" What is freed is overwritten in these runs, so that a use after free shows.")
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,15 @@ class Run:
     def describe_end(self) -> str:
         """Return how it ended, as the rest of a sentence about it."""
         if self.exit_code is None:
-            return f"still ran, or still printed, after {self.seconds:.0f} s"
+            return term("still ran, or still printed, after {seconds:.0f} s", seconds=self.seconds)
         if self.exit_code < 0:
-            ending = f"was ended by {signal.Signals(-self.exit_code).name}"
+            name = signal.Signals(-self.exit_code).name
+            ending = term("was ended by {signal}", signal=name)
         else:
-            ending = f"ended with exit code {self.exit_code}"
-        return f'{ending}, and said "{self.said}"' if self.said else ending
+            ending = term("ended with exit code {code}", code=self.exit_code)
+        if not self.said:
+            return ending
+        return term('{ending}, and said "{said}"', ending=ending, said=self.said)
 
 
 @dataclass(frozen=True)
@@ -108,14 +112,15 @@ def _judge(
 ) -> tuple[str, str]:
     other = _find_other_end(before, after) or _find_other_output(before, after)
     if other:
-        return "different_work", f"Not the same work: {other}"
+        return "different_work", say("Not the same work: {other}", other=other)
     missed = [p.name for p in (before, after) if not p.is_complete]
     if missed:
-        return "undecided", f"Not proven: the tracer missed events of {' and of '.join(missed)}."
+        names = say(" and of ").join(missed)
+        return "undecided", say("Not proven: the tracer missed events of {names}.", names=names)
     leaks = [d for d in differences if _kept(d.before) > 0]
     other = _find_other_allocations(leaks[0], before, after) if leaks else ""
     if other and not before.output_shows_work:
-        return "different_work", f"Not the same work: {other}"
+        return "different_work", say("Not the same work: {other}", other=other)
     left = sorted((d for d in differences if _kept(d.after) > 0), key=lambda d: -_kept(d.after))
     if left:
         return _describe_left(before, after, differences, left)
@@ -136,9 +141,13 @@ def _find_other_end(before: RunPair, after: RunPair) -> str:
     for wanted, run in zip(before.runs, after.runs, strict=True):
         if run.exit_code != wanted.exit_code:
             done = len(run.output.splitlines())
-            return (
-                f"{after.name} {run.describe_end()}. It had printed {count_of(done, 'line')}; "
-                f"{before.name} prints {len(wanted.output.splitlines()):,}."
+            return say(
+                "{after} {ended}. It had printed {lines}; {before} prints {wanted:,}.",
+                after=after.name,
+                ended=run.describe_end(),
+                lines=count_of(done, "line"),
+                before=before.name,
+                wanted=len(wanted.output.splitlines()),
             )
     return ""
 
@@ -151,17 +160,23 @@ def _find_other_output(before: RunPair, after: RunPair) -> str:
         lines = zip_longest(wanted.output.splitlines(), run.output.splitlines())
         for number, (expected, printed) in enumerate(lines, start=1):
             if expected != printed:
-                return (
-                    f"line {number:,} of {before.name} is {_quote(expected)}, "
-                    f"and of {after.name} {_quote(printed)}.{_HINT}"
+                return say(
+                    "line {number:,} of {before} is {expected}, and of {after} {printed}.{hint}",
+                    number=number,
+                    before=before.name,
+                    expected=_quote(expected),
+                    after=after.name,
+                    printed=_quote(printed),
+                    hint=_HINT,
                 )
-        return f"{after.name} ends its lines in another way than {before.name}."
+        names = {"after": after.name, "before": before.name}
+        return say("{after} ends its lines in another way than {before}.", **names)
     return ""
 
 
 def _quote(line: bytes | None) -> str:
     if line is None:
-        return "missing"
+        return term("missing")
     text = make_printable(line.decode(errors="replace"))
     return f'"{text[:_MAX_LINE]}{"..." if len(text) > _MAX_LINE else ""}"'
 
@@ -172,10 +187,13 @@ def _find_other_allocations(leak: StackDifference, before: RunPair, after: RunPa
     now = leak.after.allocated_blocks if leak.after else 0
     if was == now:
         return ""
-    return (
-        f"{leak.functions[0] if leak.functions else 'an unknown caller'} allocates "
-        f"{per_term(now, after.terms)} blocks a term in {after.name}, and "
-        f"{per_term(was, before.terms)} in {before.name}."
+    return say(
+        "{function} allocates {now} blocks a term in {after}, and {was} in {before}.",
+        function=leak.functions[0] if leak.functions else term("an unknown caller"),
+        now=per_term(now, after.terms),
+        after=after.name,
+        was=per_term(was, before.terms),
+        before=before.name,
     )
 
 
@@ -188,11 +206,13 @@ def _find_held(leaks: Sequence[StackDifference]) -> StackDifference | None:
 
 
 def _describe_nothing(before: RunPair) -> str:
-    sentence = (
-        f"There is nothing to fix: {before.name} keeps as much after {2 * before.terms:,} terms "
-        f"as after {before.terms:,}."
+    sentence = say(
+        "There is nothing to fix: {before} keeps as much after {twice:,} terms as after {once:,}.",
+        before=before.name,
+        twice=2 * before.terms,
+        once=before.terms,
     )
-    doubt = " Does it do as many as it is asked for? It prints the same."
+    doubt = say(" Does it do as many as it is asked for? It prints the same.")
     return sentence if before.output_shows_work else sentence + doubt
 
 
@@ -200,15 +220,24 @@ def _describe_fixed(
     before: RunPair, after: RunPair, leaks: Sequence[StackDifference], other: str
 ) -> str:
     rest = sum(_kept(leak.before) for leak in leaks[1:])
-    more = f", and {count_of(len(leaks) - 1, 'more stack')} {_rate(rest, before)}" if rest else ""
-    terms = f"{2 * before.terms:,} terms"
+    stacks = count_of(len(leaks) - 1, "more stack")
+    more = say(", and {stacks} {rate}", stacks=stacks, rate=_rate(rest, before)) if rest else ""
+    terms = 2 * before.terms
     if before.output_shows_work:
-        work = f"Output identical over {terms}." + (f" But {other}" if other else "")
+        work = say("Output identical over {terms:,} terms.", terms=terms)
+        work += say(" But {other}", other=other) if other else ""
     else:
-        work = f"The output doesn't show the work, but it allocates as often over {terms}."
-    return (
-        f"{_site(leaks[0].before)} kept {_rate(_kept(leaks[0].before), before)} a term{more}; "
-        f"{after.name} keeps 0. {work}"
+        work = say(
+            "The output doesn't show the work, but it allocates as often over {terms:,} terms.",
+            terms=terms,
+        )
+    return say(
+        "{site} kept {rate} a term{more}; {after} keeps 0. {work}",
+        site=_site(leaks[0].before),
+        rate=_rate(_kept(leaks[0].before), before),
+        more=more,
+        after=after.name,
+        work=work,
     )
 
 
@@ -221,38 +250,48 @@ def _describe_left(
     was = sum(_kept(difference.before) for difference in differences)
     now = sum(_kept(difference.after) for difference in differences)
     worst = left[0]
-    kept = f"{_site(worst.after)} keeps {_rate(_kept(worst.after), after)} a term"
+    kept = say(
+        "{site} keeps {rate} a term", site=_site(worst.after), rate=_rate(_kept(worst.after), after)
+    )
     if not _kept(worst.before):
-        kept += ", and kept nothing before"
+        kept += say(", and kept nothing before")
     elif _kept(worst.before) == _kept(worst.after):
-        kept += ", as before"
+        kept += say(", as before")
     else:
-        kept += f"; it was {_rate(_kept(worst.before), before)}"
-    kind, opening = ("worse", "Worse") if now > was else ("not_fixed", "Not fixed")
+        kept += say("; it was {rate}", rate=_rate(_kept(worst.before), before))
     in_all = ""
     if now != _kept(worst.after) or was != _kept(worst.before):
-        in_all = (
-            f" In all {after.name} keeps {_rate(now, after)} a term, and {before.name} "
-            f"{_rate(was, before)}."
+        in_all = say(
+            " In all {after} keeps {now} a term, and {before} {was}.",
+            after=after.name,
+            now=_rate(now, after),
+            before=before.name,
+            was=_rate(was, before),
         )
-    return kind, f"{opening}: {kept}.{in_all}"
+    facts = {"kept": kept, "in_all": in_all}
+    if now > was:
+        return "worse", say("Worse: {kept}.{in_all}", **facts)
+    return "not_fixed", say("Not fixed: {kept}.{in_all}", **facts)
 
 
 def _describe_held(before: RunPair, after: RunPair, held: StackDifference) -> str:
     peak_bytes = held.after.peak_bytes if held.after else 0
-    return (
-        f"Not fixed: {after.name} gives back what {_site(held.before)} kept, but only at its end. "
-        f"{peak_bytes:,} bytes of it were live at one time in {2 * before.terms:,} terms; a "
-        "program that goes on goes on growing."
+    return say(
+        "Not fixed: {after} gives back what {site} kept, but only at its end. {peak:,} bytes of it "
+        "were live at one time in {terms:,} terms; a program that goes on goes on growing.",
+        after=after.name,
+        site=_site(held.before),
+        peak=peak_bytes,
+        terms=2 * before.terms,
     )
 
 
 def _site(cost: StackCost | None) -> str:
-    return name_site(cost.usage) if cost is not None else "an unknown caller"
+    return name_site(cost.usage) if cost is not None else term("an unknown caller")
 
 
 def _rate(kept_bytes: int, pair: RunPair) -> str:
-    return f"{per_term(kept_bytes, pair.terms)} bytes"
+    return term("{amount} bytes", amount=per_term(kept_bytes, pair.terms))
 
 
 def per_term(number: int, terms: int) -> str:

@@ -66,11 +66,11 @@ def build(
 
 
 def build_companions(
-    folder: Path, sources: tuple[str, ...], failing: tuple[str, ...], seed: int
+    folder: Path, sources: tuple[str, ...], wrapped: tuple[str, ...], seed: int
 ) -> tuple[str, ...]:
     """Compile what a lab links each program with, and return what the linker is to be told.
 
-    The files know `seed` as SEED. Calls of the functions in `failing` go to their __wrap_ ones.
+    The files know `seed` as SEED. Calls of the functions in `wrapped` go to their __wrap_ ones.
     Optimised and without frame pointers, so that they stand in nobody's call stack. Raises as
     `build` does, and `GradingError` where they don't compile.
     """
@@ -80,7 +80,7 @@ def build_companions(
     if run.exit_code != 0:
         raise GradingError(f"the lab's own files don't build here: {_find_complaint(run.errors)}")
     objects = (f"{Path(source).stem}.o" for source in sources)
-    return (*objects, *(f"-Wl,--wrap={name}" for name in failing))
+    return (*objects, *(f"-Wl,--wrap={name}" for name in wrapped))
 
 
 def _compile(folder: Path, arguments: list[str], group: CappedGroup | None) -> Run:

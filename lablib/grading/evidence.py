@@ -127,7 +127,8 @@ class Evidence(AbstractContextManager["Evidence"]):
         """The same seed for both programs, another for each submission: nobody can know it."""
         if folder not in self._linked:
             sources = tuple(companion.name for companion in self.lab.companions)
-            self._linked[folder] = build_companions(folder, sources, self.lab.failing, self._seed)
+            wrapped = (*self.lab.failing, *self.lab.noted)
+            self._linked[folder] = build_companions(folder, sources, wrapped, self._seed)
         return self._linked[folder]
 
     def _command(self, built: Build, terms: int) -> list[str]:

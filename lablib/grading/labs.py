@@ -14,7 +14,7 @@ from lablib.grading.rendering import Rendering
 LABS_DIR = Path(__file__).resolve().parents[2] / "labs"
 LAB_FILE = "lab.json"
 ANSWERS = "answers.json"
-FAILING = "failing.c"
+FAILING, NOTING = "failing.c", "noting.c"
 NEVER = "never"
 """The answer to "when?" and "how much?" where that never comes, or has no end."""
 
@@ -91,10 +91,10 @@ class Lab:
     `hints` are three for a check, by its kind, each more telling than the one before.
 
     `companions` are C files of ours that each program is linked with. Calls of the functions in
-    `failing` are refused now and then, by labs/failing.c. Lines of output that begin with one of
-    `may_differ` need not be those of the program as handed out. Its program is one process unless
-    it `may_fork`. `rendering` is the variant that it is: of what lies in `folder`, with its numbers
-    and names.
+    `failing` are refused now and then, by labs/failing.c; of those in `noted` labs/noting.c notes
+    who makes them. Lines of output that begin with one of `may_differ` need not be those of the
+    program as handed out. Its program is one process unless it `may_fork`. `rendering` is the
+    variant that it is: of what lies in `folder`, with its numbers and names.
 
     An incident has a `service`, the message of its `pager`, and its `truth`, in the words of those
     of the apps (lablib/truth.py); a hand-out has no truth.
@@ -112,6 +112,7 @@ class Lab:
     hints: Mapping[str, tuple[str, ...]]
     companions: tuple[Path, ...] = ()
     failing: tuple[str, ...] = ()
+    noted: tuple[str, ...] = ()
     may_differ: tuple[str, ...] = ()
     may_fork: bool = False
     rendering: Rendering = field(default_factory=Rendering)
@@ -203,6 +204,7 @@ def make_lab(folder: Path, data: Mapping[str, Any], rendering: Rendering) -> Lab
         hints={kind: tuple(texts) for kind, texts in data.get("hints", {}).items()},
         companions=_find_companions(folder, data),
         failing=tuple(data.get("failing", ())),
+        noted=tuple(data.get("noted", ())),
         may_differ=tuple(data.get("may_differ", ())),
         may_fork=data.get("may_fork", False),
         rendering=rendering,
@@ -218,7 +220,8 @@ def _make_service(data: Mapping[str, Any]) -> Service:
 
 def _find_companions(folder: Path, data: Mapping[str, Any]) -> tuple[Path, ...]:
     own = tuple(folder / name for name in data.get("companions", ()))
-    return (*own, folder.parent / FAILING) if data.get("failing") else own
+    of_all = {"failing": FAILING, "noted": NOTING}
+    return (*own, *(folder.parent / name for what, name in of_all.items() if data.get(what)))
 
 
 def _make_check(data: dict[str, Any]) -> Check:

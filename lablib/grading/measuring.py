@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lablib.errors import PrivilegeError, ProcessError, ToolMissingError, TracerError
 from lablib.grading.limits import Limits
+from lablib.grading.notes import Notes, read_notes
 from lablib.grading.sandbox import Run, Sandboxed
 from lablib.proc import read_address_space
 from lablib.records import HeapTrace, ProcessResources
@@ -29,8 +30,9 @@ class Measurement:
     `trace` is None where the tracer could not be had, for the reason in `untraced`. `at_exit` and
     `mappings`, the number of its VMAs, are as the program stood when it was about to end.
     `peak_vm_size_bytes` is the most address space that it had till then (VmPeak), `static_bytes`
-    are those of its data and bss, in whole pages. They are None where it was ended by somebody
-    else. One that `has_executed` became another program on its way.
+    are those of its data and bss, in whole pages. `notes` are those of labs/noting.c. They are None
+    where it was ended by somebody else, and `notes` where the lab has none. One that `has_executed`
+    became another program on its way.
     """
 
     terms: int
@@ -42,6 +44,7 @@ class Measurement:
     has_executed: bool
     peak_vm_size_bytes: int | None
     static_bytes: int | None
+    notes: Notes | None
 
 
 @dataclass(frozen=True)
@@ -84,10 +87,11 @@ def measure(
                 tracers.append(stack.enter_context(Tracer(program.pid, symbols)))
             except NOT_TRACED as error:
                 untraced = str(error)
-        at_exit, mappings, peak, static = None, None, None, None
+        at_exit, mappings, peak, static, notes = None, None, None, None, None
         if program.run_to_exit():
             at_exit, peak = read_resources(program.pid), read_peak(program.pid, "VmPeak")
             mappings, static = _measure_mappings(program.pid)
+            notes = read_notes(program.pid, folder / Path(command[0]).name)
         program.release()
         run = program.finish()
         trace = None
@@ -95,7 +99,9 @@ def measure(
             tracers[0].stop()
             trace = tracers[0].trace
     has_executed = program.has_executed or (trace is not None and trace.snapshots[-1].has_executed)
-    return Measurement(terms, run, trace, untraced, at_exit, mappings, has_executed, peak, static)
+    return Measurement(
+        terms, run, trace, untraced, at_exit, mappings, has_executed, peak, static, notes
+    )
 
 
 def watch_from_afar(

@@ -55,15 +55,16 @@ def start_notebook_server(
     port: int | None = None,
     opens_browser: bool = False,
     folder: str = "notebooks",
+    extensions: Path | None = None,
 ) -> Iterator[NotebookServer]:
     """Run JupyterLab on `root`, open at a folder in it, and end it with its kernels.
 
-    Without a port it takes a free one. Raises `LabError` if it ends, or does not answer within
-    `START_TIMEOUT_S`.
+    Without a port it takes a free one. The folder `extensions` has more extensions of the page.
+    Raises `LabError` if it ends, or does not answer within `START_TIMEOUT_S`.
     """
     with log_path.open("w") as log:
         process = subprocess.Popen(
-            _command(root, port, opens_browser, folder),
+            _command(root, port, opens_browser, folder, extensions),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -75,7 +76,9 @@ def start_notebook_server(
         _end(process)
 
 
-def _command(root: Path, port: int | None, opens_browser: bool, folder: str) -> list[str]:
+def _command(
+    root: Path, port: int | None, opens_browser: bool, folder: str, extensions: Path | None
+) -> list[str]:
     return [
         *(sys.executable, "-m", "jupyterlab"),
         f"--ServerApp.root_dir={root}",
@@ -83,6 +86,7 @@ def _command(root: Path, port: int | None, opens_browser: bool, folder: str) -> 
         f"--LabApp.app_settings_dir={SETTINGS_DIR}",
         f"--ServerApp.jpserver_extensions={dict.fromkeys(_NOT_SERVED, False)}",
         *([f"--ServerApp.port={port}", "--ServerApp.port_retries=0"] if port else []),
+        *([f"--LabApp.extra_labextensions_path={extensions}"] if extensions else []),
         *([] if opens_browser else ["--no-browser"]),
         *(["--allow-root"] if os.geteuid() == 0 else []),
     ]

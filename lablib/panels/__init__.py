@@ -10,6 +10,7 @@ from lablib.panels.controls import AppControls, Button, Slider
 from lablib.panels.editor import FixEditor
 from lablib.panels.group import GroupPanel
 from lablib.panels.heap_map import HeapMapPanel
+from lablib.panels.service import ServicePanel
 from lablib.panels.sizes import SizesPanel
 from lablib.panels.stacks import StacksPanel
 from lablib.panels.vmstat import MachinePanel
@@ -22,6 +23,7 @@ __all__ = [
     "GroupPanel",
     "HeapMapPanel",
     "MachinePanel",
+    "ServicePanel",
     "SizesPanel",
     "Slider",
     "StacksPanel",

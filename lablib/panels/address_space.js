@@ -48,9 +48,12 @@ function definePattern(defs, id, style) {
 }
 
 function render({ model, el }) {
+  // A text of `texts` in the reader's language, with its {fields} filled in.
+  const say = (text, fields = {}) =>
+    (model.get("texts")[text] ?? text).replace(/\{(\w+)\}/g, (_, name) => fields[name]);
   const prefix = `lab-${Math.random().toString(36).slice(2)}-`;
   const root = el.appendChild(make("div", { class: "lab-space" }));
-  const bar = root.appendChild(make("div", { class: "lab-bar", role: "toolbar", "aria-label": "Zoom" }));
+  const bar = root.appendChild(make("div", { class: "lab-bar", role: "toolbar", "aria-label": say("Zoom") }));
   const shown = make("span", { role: "status" });
   const columns = root.appendChild(make("div", { class: "lab-columns" }));
   const svg = columns.appendChild(make("svg",
@@ -59,10 +62,10 @@ function render({ model, el }) {
   const drawing = drawInto(svg, "g", { transform: `translate(0, ${TOP})` });
   const frame = columns.appendChild(make("div", { class: "lab-table" }));
   const table = frame.appendChild(make("table"));
-  table.appendChild(make("caption", {}, "Regions, high addresses first"));
+  table.appendChild(make("caption", {}, say("Regions, high addresses first")));
   const head = table.appendChild(make("thead")).appendChild(make("tr"));
   for (const title of ["region", "from", "permissions", "size", "resident"])
-    head.appendChild(make("th", { scope: "col" }, title));
+    head.appendChild(make("th", { scope: "col" }, say(title)));
   const body = table.appendChild(make("tbody"));
   const detail = root.appendChild(make("div", { class: "lab-detail", role: "status" }));
 
@@ -148,8 +151,9 @@ function render({ model, el }) {
     ["\u25b2", "Move up, to higher addresses", () => move(0.5)],
     ["\u25bc", "Move down, to lower addresses", () => move(-0.5)],
   ];
-  for (const [label, title, act] of actions) {
-    const button = make("button", { type: "button", title, "aria-label": title }, label);
+  for (const [label, told, act] of actions) {
+    const title = say(told);
+    const button = make("button", { type: "button", title, "aria-label": title }, say(label));
     button.addEventListener("click", act);
     bar.appendChild(button);
   }
@@ -169,11 +173,11 @@ function render({ model, el }) {
     const middle = STRIP.left + STRIP.width / 2;
     for (const [address, y] of [[end, -6], [start, HEIGHT + 14]])
       drawInto(drawing, "text", { x: middle, y, class: "lab-address" }, `0x${address.toString(16).split(".")[0]}`);
-    drawInto(drawing, "text", { x: LANE_LEFT + LANE_WIDTH / 2, y: -6, class: "lab-middle" }, "in RAM");
+    drawInto(drawing, "text", { x: LANE_LEFT + LANE_WIDTH / 2, y: -6, class: "lab-middle" }, say("in RAM"));
     const size = formatSize(end - start), all = formatSize(model.get("span"));
-    shown.textContent = end - start === model.get("span") ? `all ${all} to scale`
-      : `${size} of ${all} to scale`;
-    svg.setAttribute("aria-label", `${shown.textContent}. The table has the same regions in words.`);
+    shown.textContent = end - start === model.get("span") ? say("all {all} to scale", { all })
+      : say("{size} of {all} to scale", { size, all });
+    svg.setAttribute("aria-label", say("{shown}. The table has the same regions in words.", { shown: shown.textContent }));
   }
 
   function drawOverview() {
@@ -214,7 +218,7 @@ function render({ model, el }) {
       const high = Math.max(0, heightOf(region.start)), low = Math.min(HEIGHT, heightOf(below));
       if (low - high >= TEXT_HEIGHT)
         drawInto(drawing, "text", { x: STRIP.left + STRIP.width / 2, y: (low + high) / 2 + 4, class: "lab-gap" },
-          `${formatSize(region.start - below)} not mapped`);
+          say("{size} not mapped", { size: formatSize(region.start - below) }));
       below = region.end;
     }
   }
@@ -264,7 +268,7 @@ function render({ model, el }) {
     });
     const region = selected();
     detail.textContent = region ? region.words
-      : "Choose a region in the drawing or in the table; Enter or a double click zooms to it.";
+      : say("Choose a region in the drawing or in the table; Enter or a double click zooms to it.");
   }
 
   function addRow() {
@@ -308,7 +312,7 @@ function render({ model, el }) {
   svg.addEventListener("dblclick", (event) => { const region = regionAt(event); if (region) zoomTo(region); });
   svg.addEventListener("mousemove", (event) => {
     const region = regionAt(event);
-    detail.textContent = (region ?? selected())?.words ?? "Not mapped: to touch it ends the program.";
+    detail.textContent = (region ?? selected())?.words ?? say("Not mapped: to touch it ends the program.");
   });
   svg.addEventListener("mouseleave", fill);
 

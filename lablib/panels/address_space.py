@@ -14,7 +14,7 @@ import traitlets
 from matplotlib.figure import Figure
 
 from lablib.errors import LabError
-from lablib.language import say, term
+from lablib.language import list_texts, say, term
 from lablib.panels.base import Panel
 from lablib.panels.sources import Source
 from lablib.plots import plot_address_space
@@ -47,6 +47,32 @@ _RIGHTS = {
     "s": term("shared"),
 }
 
+_TEXTS = (
+    term("Zoom"),
+    term("Regions, high addresses first"),
+    term("region"),
+    term("from"),
+    term("permissions"),
+    term("size"),
+    term("resident"),
+    term("Show all"),
+    term("Show all addresses"),
+    term("Zoom to region"),
+    term("Zoom to the selected region"),
+    term("Zoom in"),
+    term("Zoom out"),
+    term("Move up, to higher addresses"),
+    term("Move down, to lower addresses"),
+    term("in RAM"),
+    term("all {all} to scale"),
+    term("{size} of {all} to scale"),
+    term("{shown}. The table has the same regions in words."),
+    term("{size} not mapped"),
+    term("Choose a region in the drawing or in the table; Enter or a double click zooms to it."),
+    term("Not mapped: to touch it ends the program."),
+)
+"""What the JavaScript file says."""
+
 
 class AddressSpaceWidget(anywidget.AnyWidget):
     """The drawing and the table; what its traits mean is told in the JavaScript file."""
@@ -57,6 +83,7 @@ class AddressSpaceWidget(anywidget.AnyWidget):
     regions: Any = traitlets.List().tag(sync=True)
     changes: Any = traitlets.Dict(NO_CHANGES).tag(sync=True)
     styles = traitlets.Dict().tag(sync=True)
+    texts = traitlets.Dict().tag(sync=True)
     pages = traitlets.Dict().tag(sync=True)
     view = traitlets.List([0, 1 << 47]).tag(sync=True)
     selected = traitlets.Int(-1).tag(sync=True)
@@ -90,7 +117,7 @@ class AddressSpacePanel(Panel[AddressSpace]):
             kind: {**vars(style), "label": say(style.label)}
             for kind, style in SEGMENT_STYLES.items()
         }
-        self.map = AddressSpaceWidget(styles=styles)
+        self.map = AddressSpaceWidget(styles=styles, texts=list_texts(_TEXTS))
         self.map.observe(lambda _: self._mark_pages(), "view")
         super().__init__(source, self.map, title, interval_s, recorded_on)
 

@@ -20,6 +20,9 @@ function makeHatch(context, style) {
 }
 
 function render({ model, el }) {
+  // A text of `texts` in the reader's language, with its {fields} filled in.
+  const say = (text, fields = {}) =>
+    (model.get("texts")[text] ?? text).replace(/\{(\w+)\}/g, (_, name) => fields[name]);
   const root = el.appendChild(document.createElement("div"));
   root.className = "lab-heap";
   const canvas = root.appendChild(document.createElement("canvas"));
@@ -28,7 +31,7 @@ function render({ model, el }) {
   const detail = root.appendChild(document.createElement("div"));
   detail.className = "lab-detail";
   detail.setAttribute("role", "status");
-  const hint = "Point at a block, or walk through them with the arrow keys.";
+  const hint = say("Point at a block, or walk through them with the arrow keys.");
   detail.textContent = hint;
 
   const context = canvas.getContext("2d");
@@ -90,15 +93,21 @@ function render({ model, el }) {
     for (let row = 0; row < rows; row += every)
       context.fillText(`0x${(first + row * rowBytes).toString(16)}`, 0, TOP + (row + 0.5) * height + 4);
     const bytes = rowBytes >= 1 << 20 ? `${rowBytes / (1 << 20)} MiB` : `${rowBytes / 1024} KiB`;
-    context.fillText(`a line is ${bytes}${rowBytes === 4096 ? ", one page" : ""}`, LEFT, TOP + rows * height + 15);
+    const line = rowBytes === 4096 ? "a line is {bytes}, one page" : "a line is {bytes}";
+    context.fillText(say(line, { bytes }), LEFT, TOP + rows * height + 15);
   }
 
   function tell(index) {
     if (index < 0 || index >= sizes.length) { detail.textContent = hint; return; }
     const address = model.get("first") + offsets[index];
-    detail.textContent = `Block ${(index + 1).toLocaleString("en")} of ${sizes.length.toLocaleString("en")}, `
-      + `${styles[names[states[index]]].label}: ${sizes[index].toLocaleString("en")} bytes with its header, `
-      + `0x${address.toString(16)} to 0x${(address + sizes[index]).toString(16)}`;
+    detail.textContent = say("Block {number} of {count}, {state}: {size} bytes with its header, {start} to {end}", {
+      number: (index + 1).toLocaleString("en"),
+      count: sizes.length.toLocaleString("en"),
+      state: styles[names[states[index]]].label,
+      size: sizes[index].toLocaleString("en"),
+      start: `0x${address.toString(16)}`,
+      end: `0x${(address + sizes[index]).toString(16)}`,
+    });
   }
 
   function findBlock(event) {

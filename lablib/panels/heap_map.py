@@ -9,7 +9,7 @@ import numpy as np
 import traitlets
 from matplotlib.figure import Figure
 
-from lablib.language import say, term
+from lablib.language import list_texts, say, term
 from lablib.panels.base import Panel
 from lablib.panels.parts import draw_swatch, join_readings
 from lablib.panels.sources import Source
@@ -18,6 +18,14 @@ from lablib.plots.heap import PAGE_BYTES, choose_row_bytes, describe_heap_map, t
 from lablib.plots.palette import CHUNK_STYLES
 from lablib.records import CHUNK_STATES, HeapMap
 from lablib.wording import count_of, format_size
+
+_TEXTS = (
+    term("Point at a block, or walk through them with the arrow keys."),
+    term("a line is {bytes}"),
+    term("a line is {bytes}, one page"),
+    term("Block {number} of {count}, {state}: {size} bytes with its header, {start} to {end}"),
+)
+"""What the JavaScript file says."""
 
 
 class HeapMapWidget(anywidget.AnyWidget):
@@ -32,6 +40,7 @@ class HeapMapWidget(anywidget.AnyWidget):
     states = traitlets.Bytes(b"").tag(sync=True)
     words = traitlets.Unicode("").tag(sync=True)
     styles = traitlets.Dict().tag(sync=True)
+    texts = traitlets.Dict().tag(sync=True)
     state_names = traitlets.List(list(CHUNK_STATES)).tag(sync=True)
 
 
@@ -54,7 +63,7 @@ class HeapMapPanel(Panel[HeapMap]):
             state: {**vars(style), "label": say(style.label)}
             for state, style in CHUNK_STYLES.items()
         }
-        self.map = HeapMapWidget(styles=styles)
+        self.map = HeapMapWidget(styles=styles, texts=list_texts(_TEXTS))
         super().__init__(source, self.map, title, interval_s, recorded_on)
 
     def _draw(self, record: HeapMap) -> str:

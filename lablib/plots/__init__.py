@@ -11,6 +11,7 @@ from lablib.plots.faults import plot_faults
 from lablib.plots.group import plot_group
 from lablib.plots.heap import plot_heap_map, plot_live_bytes
 from lablib.plots.heap_use import plot_heap_use
+from lablib.plots.incident import plot_rehearsal, plot_service
 from lablib.plots.lineup import plot_ages, plot_live_curves, plot_resident_curves
 from lablib.plots.machine import plot_vmstat
 from lablib.plots.parts import MIB
@@ -28,8 +29,10 @@ __all__ = [
     "plot_heap_use",
     "plot_live_bytes",
     "plot_live_curves",
+    "plot_rehearsal",
     "plot_resident_curves",
     "plot_resident_pages",
+    "plot_service",
     "plot_sizes",
     "plot_stacks",
     "plot_tool_costs",

@@ -95,6 +95,12 @@ SIZE_STYLES = {
 }
 """The sizes of a process that are compared."""
 
+SERVICE_STYLES = {
+    "resident": LineStyle("resident set", BLUE, "-", "o"),
+    "cap": LineStyle("cap", VERMILLION, "--", "D"),
+}
+"""A service against the cap of its container."""
+
 VMSTAT_STYLES = {
     "free": LineStyle("free", BLUE, "-", "o"),
     "buff": LineStyle("buff", ORANGE, "-", "s"),

@@ -42,6 +42,14 @@ from lablib.records.heap import (
     TraceOptions,
     UnwindTables,
 )
+from lablib.records.incident import (
+    ENTRY_KINDS,
+    Rehearsal,
+    RehearsalRound,
+    ServiceEnd,
+    ServiceSample,
+    TimelineEntry,
+)
 from lablib.records.machine import (
     AppFiles,
     Capability,
@@ -105,6 +113,7 @@ from lablib.records.verdicts import (
 __all__ = [
     "CHUNK_STATES",
     "COMPARISON_KINDS",
+    "ENTRY_KINDS",
     "EXCLUSIVE",
     "FILE_OR_SHARED",
     "FINDING_STATES",
@@ -154,9 +163,13 @@ __all__ = [
     "ProcessVerdict",
     "ReachabilityScan",
     "ReclaimTotals",
+    "Rehearsal",
+    "RehearsalRound",
     "ResidentPages",
     "ResourceVerdict",
     "Segment",
+    "ServiceEnd",
+    "ServiceSample",
     "StackCost",
     "StackDifference",
     "StackEvidence",
@@ -167,6 +180,7 @@ __all__ = [
     "SwapArea",
     "SymbolCures",
     "Target",
+    "TimelineEntry",
     "ToolFinding",
     "ToolMatrix",
     "ToolReport",

@@ -15,6 +15,7 @@ cards.py        what this machine can do
 lessons.py      the notebooks themselves
 labs.py         a graded lab in its notebook: looked at, answered, judged outside of the kernel
 lab_runs.py, lab_questions.py, lab_reports.py  its program watched, its questions, its check
+incident_room.py  an incident: its clock, its service, its timeline and its post-mortem
 choices.py      one of several answers, by radio buttons
 tool_board.py   tools and programs: a matrix to predict, to run, and to look into
 tool_guide.py   which tool in which situation
@@ -28,6 +29,7 @@ from lablib.teaching.clues import clues_in_all, clues_in_resident
 from lablib.teaching.experiments import run_or_replay, trace_during
 from lablib.teaching.heap_use import follow_heap
 from lablib.teaching.heap_watch import HeapWatch
+from lablib.teaching.incident_room import open_room
 from lablib.teaching.labs import open_lab
 from lablib.teaching.lessons import show_lessons
 from lablib.teaching.lineup import (
@@ -59,6 +61,7 @@ __all__ = [
     "follow_heap",
     "observe_eight",
     "open_lab",
+    "open_room",
     "place_objects",
     "predict",
     "run_capped",

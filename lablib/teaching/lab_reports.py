@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -42,15 +42,20 @@ _MARKS = {
 
 
 def judge_outside(
-    lab: Lab, folder: Path, hint: int = 0, on_check: Callable[[str], object] = lambda name: None
+    lab: Lab,
+    folder: Path,
+    hint: int = 0,
+    on_check: Callable[[str], object] = lambda name: None,
+    more_words: Sequence[str] = (),
 ) -> GradeReport:
     """Return what `./lab check` says of what lies in `folder`, judged by a process of its own.
 
-    `on_check` is told what is being looked at, every half second. Raises `GradingError` with the
+    `more_words` of the command may say which variant it is. `on_check` is told what is being looked
+    at, every half second. Raises `GradingError` with the
     command's own sentence where it could not judge.
     """
     words = [sys.executable, "-m", "lablib", "check", lab.name, "--submission", str(folder)]
-    words += ["--json", *(["--hint", str(hint)] if hint else [])]
+    words += [*more_words, "--json", *(["--hint", str(hint)] if hint else [])]
     with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
         process = subprocess.Popen(
             words, cwd=CHECKOUT, stdin=subprocess.DEVNULL, stdout=output, stderr=errors

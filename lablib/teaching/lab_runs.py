@@ -23,7 +23,7 @@ from lablib.errors import (
     TracerError,
 )
 from lablib.grading.building import LEVELS, build, build_companions
-from lablib.grading.labs import FAILING, Lab
+from lablib.grading.labs import FAILING, NOTING, Lab
 from lablib.grading.submissions import lay_out, read_submission
 from lablib.panels import SizesPanel, StacksPanel
 from lablib.proc import sample_sizes
@@ -153,7 +153,8 @@ def build_program(lab: Lab, folder: Path, failing: bool) -> Iterator[AppFiles]:
     with tempfile.TemporaryDirectory(prefix="lab-look-") as place:
         laid = Path(place)
         lay_out(lab, read_submission(lab, folder).source, laid)
-        sources = tuple(path.name for path in lab.companions if failing or path.name != FAILING)
+        left_out = (NOTING,) if failing else (NOTING, FAILING)
+        sources = tuple(path.name for path in lab.companions if path.name not in left_out)
         linked = build_companions(laid, sources, lab.failing if failing else (), _SEED)
         built = build(laid, lab.source, LEVELS[-1], linked)
         if not built.is_built:

@@ -47,16 +47,7 @@ class LabBench:
 
     def show_program(self) -> None:
         """Display the program as it is in its file, with line numbers, and a link that opens it."""
-        text = (self.folder / self.lab.source).read_text(errors="replace").rstrip("\n")
-        name = html.escape(self.lab.source)
-        lines = enumerate(text.expandtabs(4).splitlines(), start=1)
-        numbered = "\n".join(f"{number:>4}  {line}" for number, line in lines)
-        page = (
-            f'<p>The file is <a href="{name}">{name}</a>: open it in a tab beside this one.</p>'
-            f'<pre tabindex="0" role="region" aria-label="The program {name}, with line numbers" '
-            f'style="{_SCROLLED}">{html.escape(numbered)}</pre>'
-        )
-        display({"text/html": page, "text/plain": numbered}, raw=True)
+        show_source(self.folder / self.lab.source, self.lab.source)
 
     def watch(
         self,
@@ -120,3 +111,18 @@ class LabBench:
     def _read_files(self) -> list[bytes]:
         paths = (self.folder / name for name in (self.lab.source, ANSWERS))
         return [path.read_bytes() if path.exists() else b"" for path in paths]
+
+
+def show_source(path: Path, link: str) -> None:
+    """Display a program's file as it is now, with line numbers, and a link that opens it."""
+    text = path.read_text(errors="replace").rstrip("\n")
+    name = html.escape(path.name)
+    lines = enumerate(text.expandtabs(4).splitlines(), start=1)
+    numbered = "\n".join(f"{number:>4}  {line}" for number, line in lines)
+    page = (
+        f'<p>The file is <a href="{html.escape(link)}">{name}</a>: open it in a tab beside this '
+        f'one.</p><pre tabindex="0" role="region" '
+        f'aria-label="The program {name}, with line numbers" '
+        f'style="{_SCROLLED}">{html.escape(numbered)}</pre>'
+    )
+    display({"text/html": page, "text/plain": numbered}, raw=True)

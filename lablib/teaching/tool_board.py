@@ -22,7 +22,7 @@ from lablib.recording import load_recording, mark_as_recorded
 from lablib.records import Frame, ToolFinding, ToolMatrix, ToolRun
 from lablib.teaching.experiments import RECORDINGS_DIR, run_or_replay
 from lablib.teaching.tables import show_table
-from lablib.tools import EXHIBITS, TOOLS, Exhibit, Tool, find_tool_by_name, run_matrix, run_tool
+from lablib.tools import EXHIBITS, TOOLS, Exhibit, Tool, run_matrix, run_tool
 
 LETTERS = {
     "F": ("found", "found: it names the function"),
@@ -150,7 +150,8 @@ class ToolBoard:
         """
         is_wanted = os.environ.get("LAB_SOURCE") == "recorded"
         exhibit = next(each for each in self._exhibits if each.name == program)
-        live = None if is_wanted else run_tool(find_tool_by_name(tool), exhibit)
+        known = next(each for each in self._tools if each.name == tool)
+        live = None if is_wanted else run_tool(known, exhibit)
         if live is not None and live.report is not None:
             return live
         recorded = self.find_recorded(tool, program)

@@ -11,7 +11,7 @@ valgrind.py, heaptrack.py, sanitizers.py, glibc.py   what starts the program, or
 ebpf.py, totals.py, lab.py                           what looks at it from outside (attached.py)
 """
 
-from lablib.tools.catalogue import EXHIBITS, TOOLS, Exhibit, Tool, find_tool_by_name
+from lablib.tools.catalogue import EXHIBITS, TOOLS, Exhibit, Tool
 from lablib.tools.judging import judge_report
 from lablib.tools.matrix import PLAIN, run_matrix, run_plain, run_tool
 from lablib.tools.trial import NoReportError
@@ -23,7 +23,6 @@ __all__ = [
     "Exhibit",
     "NoReportError",
     "Tool",
-    "find_tool_by_name",
     "judge_report",
     "run_matrix",
     "run_plain",

@@ -90,8 +90,3 @@ EXHIBITS = (
     Exhibit("fib_fixed", 40_000, "all freed", is_timed=True),
 )
 """Each leaks enough in so many terms for any total to show it, and is done in half a second."""
-
-
-def find_tool_by_name(name: str) -> Tool:
-    """Return a tool of the table; raises `KeyError`."""
-    return {tool.name: tool for tool in TOOLS}[name]

@@ -144,6 +144,13 @@ def look_into_the_matrix(page):
     expect(said).to_have_count(1)
 
 
+def answer_the_page(page):
+    """Answers to an incident that was left with nothing written: it is said that it is gone."""
+    find_outputs(page).get_by_placeholder("a name", exact=True).fill("make_block")
+    press_button(page, "Keep my answers")
+    expect(find_outputs(page).get_by_text("can't be written", exact=False)).to_have_count(1)
+
+
 # What a learner does in a notebook: it is given the page, with all cells run.
 INTERACTIONS = {
     "00_start_here": keep_a_prediction,
@@ -157,6 +164,7 @@ INTERACTIONS = {
     "08_when_memory_runs_out": limit_a_group,
     "09_fibonacci_case": spoil_the_fix,
     "10_which_tool_sees_what": look_into_the_matrix,
+    "11_incident_room": answer_the_page,
 }
 
 RECORDED = ("10_which_tool_sees_what",)

@@ -32,13 +32,6 @@ FEW = (
 )
 EVERY = tuple(list_programs())
 START_S = 60.0
-LATE = "still ran after"
-LIMITS = (
-    *("MiB of memory", "hard rss limit", "filled the room", "too many processes"),
-    "printed without end",
-)
-"""What ends who takes too much; on a busy machine his time may be over before. Each limit by itself
-is tried in test_sandbox.py."""
 
 
 @dataclass
@@ -132,11 +125,6 @@ def mark_a_class(request, tmp_path_factory):
     require_tracer()
     folder = tmp_path_factory.mktemp("class")
     return mark(folder, list(FEW if request.param == "few" else EVERY))
-
-
-def fits(words, sentence):
-    """Whether a sentence has the words, or says that the time was over before it came to that."""
-    return words in sentence or (LATE in sentence and any(limit in words for limit in LIMITS))
 
 
 def test_the_honest_have_all_their_points_each_for_his_own_variant(marked):

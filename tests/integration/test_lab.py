@@ -49,6 +49,16 @@ def test_a_second_start_installs_nothing():
     assert (ROOT / ".lab" / "ready").stat().st_mtime_ns == before
 
 
+def test_the_language_is_split_off_wherever_it_stands():
+    for words in (["--lang", "tlh", "version"], ["version", "--lang=tlh"]):
+        ran = run(ROOT / "lab", "--no-system", *words)
+        assert (ran.returncode, len(ran.stderr.splitlines())) == (2, 1)
+        assert "tlh" in ran.stderr
+    ran = run(ROOT / "lab", "--no-system", "--lang", "zh", "version")
+    assert (ran.returncode, ran.stdout) == (0, f"{lablib.__version__}\n")
+    assert "--lang needs" in run(ROOT / "lab", "version", "--lang").stderr
+
+
 def test_help_sets_nothing_up(bare_checkout):
     ran = run(bare_checkout / "lab", "help")
     assert ran.returncode == 0

@@ -38,7 +38,7 @@ HANDED_OUT = {
     "realloc_grow": "bytes a refusal from make_room (",
     "mmap_leak": "Still {4096 * (SIXTEENTHS - 1) / 16} bytes a term from open_window (",
     "thread_stack": "Still {1024 * STACK_KIB + 4096} bytes a term from put_question (",
-    "fd_leak": "{1 - 1 / NEWS_EVERY} more with each term",
+    "fd_leak": "{1 - 1 / NEWS_EVERY} more with each term, opened by is_new (fd_leak.c:41)",
     "shm_survivor": "{52 * DAYS} bytes",
     "cache_not_leak": "No answer",
     "arena_hold": "No answer",

@@ -40,6 +40,11 @@ def find_problems(notebook: NotebookNode) -> list[str]:
     """Return what shuts people out of an executed notebook, one sentence each."""
     exported, _ = HTMLExporter(template_name="lab").from_notebook_node(notebook)
     page = BeautifulSoup(exported, "html.parser").select_one("main")
+    return [*find_page_problems(page), *find_widget_problems(notebook)]
+
+
+def find_page_problems(page: Tag) -> list[str]:
+    """Return what shuts people out of the content of a page, one sentence each."""
     return [
         *find_heading_problems(page),
         *find_picture_problems(page),
@@ -47,7 +52,6 @@ def find_problems(notebook: NotebookNode) -> list[str]:
         *find_table_problems(page),
         *find_colour_problems(page),
         *find_control_problems(page),
-        *find_widget_problems(notebook),
     ]
 
 

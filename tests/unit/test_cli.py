@@ -75,3 +75,24 @@ def test_help_lists_every_verb():
     assert ran.returncode == 0
     for verb in ("demo", "doctor", "trace", "replay", "tracer", "clean", "test"):
         assert f"\n  {verb} " in ran.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment"),
+    [(["--lang", "klingon", "version"], {}), (["version"], {"LAB_LANG": "klingon"})],
+)
+def test_a_language_that_there_is_not_is_one_line_and_exit_2(arguments, environment):
+    ran = run_lab(*arguments, **environment)
+    assert ran.returncode == 2
+    assert len(ran.stderr.splitlines()) == 1
+    assert "klingon" in ran.stderr
+    assert "zh" in ran.stderr
+
+
+def test_the_language_speaks_in_a_verdict(tmp_path):
+    path = save_trace(make_trace([3] * 20), tmp_path / "a")
+    for arguments, environment in ((["--lang", "zh"], {}), ([], {"LAB_LANG": "zh_CN"})):
+        ran = run_lab(*arguments, "replay", str(path), "--json", **environment)
+        assert json.loads(ran.stdout)["verdict"]["sentence"].startswith("不是泄漏")
+    ran = run_lab("--lang", "en", "replay", str(path), "--json", LAB_LANG="zh")
+    assert json.loads(ran.stdout)["verdict"]["sentence"].startswith("Not a leak")

@@ -67,10 +67,22 @@ RANKS = {
     **dict.fromkeys(["panels", "cleanup", "capped", "scanning", "preload", "bundle"], 5),
     **dict.fromkeys(["sources"], 6),
     **dict.fromkeys(["comparison", "study", "watching", "tools"], 7),
-    **dict.fromkeys(["grading", "demo", "jupyter", "cli_trace"], 8),
-    **dict.fromkeys(["doctor", "cli_compare", "cli_check", "cli_release"], 9),
-    **dict.fromkeys(["teaching", "where", "cli"], 10),
-    **dict.fromkeys(["__main__"], 11),
+    **dict.fromkeys(["grading", "demo", "jupyter", "cli_trace", "site"], 8),
+    **dict.fromkeys(
+        [
+            "doctor",
+            "cli_compare",
+            "cli_check",
+            "cli_release",
+            "incident_room",
+            "cli_site",
+            "presenter",
+        ],
+        9,
+    ),
+    **dict.fromkeys(["teaching", "where", "cli_present"], 10),
+    **dict.fromkeys(["cli"], 11),
+    **dict.fromkeys(["__main__"], 12),
 }
 
 

@@ -1,11 +1,13 @@
 """The panels without a browser: what their widgets hold after some records, and what they leave."""
 
 import base64
+import importlib
 import itertools
 import re
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import ipywidgets
 import numpy as np
@@ -25,6 +27,7 @@ from process_records import (
     make_space,
 )
 
+from lablib import language
 from lablib.errors import AppError, LabError, ProcessError
 from lablib.panels import (
     AddressSpacePanel,
@@ -611,3 +614,16 @@ def test_group_panel_begins_anew_without_the_old_points(outputs):
     panel.wait(DEADLINE_S)
     assert len(panel.samples) == 3
     assert len(panel.lines["anonymous"].x) == 3
+
+
+@pytest.mark.parametrize("name", ["address_space", "heap_map"])
+def test_what_a_page_says_is_what_its_panel_has_translated(name, monkeypatch):
+    module = importlib.import_module(f"lablib.panels.{name}")
+    script = Path(module.__file__).with_suffix(".js").read_text()
+    said = set(re.findall(r'\bsay\("([^"]+)"', script))
+    assert said
+    assert said <= set(module._TEXTS)
+    assert all(f'"{text}"' in script for text in module._TEXTS)
+    assert language.list_texts(module._TEXTS) == {}
+    monkeypatch.setenv("LAB_LANG", "zh")
+    assert set(language.list_texts(module._TEXTS)) == set(module._TEXTS)

@@ -102,7 +102,7 @@ def test_every_package_is_packaged_with_its_scripts_styles_and_settings():
         for pattern in patterns
         for path in ROOT.joinpath(*package.split(".")).glob(pattern)
     }
-    wanted = ("js", "css", "json", "po")
+    wanted = ("js", "css", "json", "html", "po")
     assert packaged == {path for ext in wanted for path in ROOT.glob(f"lablib/**/*.{ext}")}
 
 

@@ -5,8 +5,8 @@ import pytest
 from lablib.errors import LabError, ToolMissingError
 from lablib.plots import plot_tool_costs
 from lablib.plots.tools import read_costs
-from lablib.records import TOOL_OUTCOMES, ToolMatrix, ToolReport, ToolRun
 from lablib.recording import save_recording
+from lablib.records import TOOL_OUTCOMES, ToolMatrix, ToolReport, ToolRun
 from lablib.teaching import ToolBoard, ToolGuide
 from lablib.teaching.tool_board import LETTERS, choices_of, render_run
 from lablib.tools import EXHIBITS, Tool

@@ -2,6 +2,7 @@
 
     builds              the program compiles, at -O0 and at -O2
     same_output         it prints what the program as handed out prints, over N, 2N and 4N terms
+    given_back_once     no term gives back a file or a mapping (`what`) that is given back already
     flat_heap           live bytes are the same after 2N and 4N terms, and never pile up between
     hit_rate            what it remembers still serves: few of its terms have to fetch
     flat_kernel         so is what the kernel counts (`what`), as the program is about to end
@@ -25,6 +26,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lablib.grading.checks.failing import Failed, NotChecked, shorten
+from lablib.grading.checks.given_back import check_given_back_once
 from lablib.grading.checks.heap import check_flat_heap
 from lablib.grading.checks.kernel import (
     check_flat_kernel,
@@ -50,6 +52,7 @@ _MAX_SENTENCE = 400
 CHECKS: dict[str, Callable[[Evidence, Check], str]] = {
     "builds": check_builds,
     "same_output": check_same_output,
+    "given_back_once": check_given_back_once,
     "flat_heap": check_flat_heap,
     "hit_rate": check_hit_rate,
     "flat_kernel": check_flat_kernel,

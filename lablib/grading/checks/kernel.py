@@ -38,11 +38,11 @@ def check_flat_kernel(evidence: Evidence, check: Check) -> str:
         twice, four_times = (measure(evidence, level, n * terms) for n in (2, 4))
         before, after = _count(twice, what), _count(four_times, what)
         if after - before > tolerance:
-            newest = _name_newest_file(four_times) if what == "open_files" else ""
+            opener, newest = _name_files(four_times) if what == "open_files" else ("", "")
             raise Failed(
                 f"At {level} it has {after:,} {words} at the end of {4 * terms:,} terms, and had "
                 f"{before:,} at the end of {2 * terms:,}: {(after - before) / 2 / terms:,.2f} more "
-                f"with each term.{newest}"
+                f"with each term{opener}.{newest}"
             )
     return f"The kernel counts as many {words} after {4 * terms:,} terms as after {2 * terms:,}."
 
@@ -109,10 +109,14 @@ def _count(measurement: Measurement, what: str) -> int:
     return int(value)
 
 
-def _name_newest_file(measurement: Measurement) -> str:
-    """Return a sentence on the open file with the highest number; "" where it is not known."""
-    files = measurement.at_exit.newest_files if measurement.at_exit else ()
-    return f" The newest is {make_printable(files[0])}." if files else ""
+def _name_files(measurement: Measurement) -> tuple[str, str]:
+    """Return who opened most open files, and a sentence on the one with the highest number.
+
+    Each is "" where it is not known.
+    """
+    notes, files = measurement.notes, measurement.at_exit and measurement.at_exit.newest_files
+    opener = f", opened by {notes.opened_by}" if notes and notes.opened_by else ""
+    return opener, f" The newest is {make_printable(files[0])}." if files else ""
 
 
 def _get_counted(glance: Glance, what: str) -> int:

@@ -1,0 +1,321 @@
+"""The incident room in its notebook: what the room knows, shown, and what the learner does in it.
+
+    room = open_room()
+
+What stands in for eBPF where that can't be had is the program's own account (preload). Where
+LAB_SOURCE asks for recordings the incident is the one that they were made of, and it says so.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from IPython.display import display
+
+from lablib.analysis import judge_trace
+from lablib.editing import read_function
+from lablib.errors import AppError, GradingError, LabError, TracerError
+from lablib.figures import show_figure
+from lablib.grading.labs import NEVER
+from lablib.incident_room import IncidentRoom, open_incident
+from lablib.incident_room.incidents import LEARNER
+from lablib.incident_room.page import render_parts
+from lablib.incident_room.postmortem import compose, tabulate_sites
+from lablib.incident_room.rehearsal import ROUNDS, TERMS
+from lablib.incident_room.timeline import word_clock
+from lablib.panels import FixEditor, ServicePanel, StacksPanel
+from lablib.panels.sources import Source
+from lablib.plots import plot_rehearsal
+from lablib.records import (
+    AppFiles,
+    Comparison,
+    HeapSnapshot,
+    HeapTrace,
+    Rehearsal,
+    ServiceSample,
+)
+from lablib.study import Runtime
+from lablib.teaching.experiments import (
+    COUNTED_FROM_INSIDE,
+    keep_recording,
+    run_or_replay,
+    try_or_replay,
+)
+from lablib.teaching.lab_questions import QuestionForm
+from lablib.teaching.lab_reports import Progress, judge_outside, render_report
+from lablib.teaching.labs import show_source
+from lablib.teaching.tables import show_comparison, show_table
+from lablib.wording import format_size
+
+RECORDED_KEY, RECORDED_STUDENT = "the incident that was recorded", "the workbook"
+"""What the incident of the recordings is drawn with: all who need them have this one."""
+
+_TRACE, _REHEARSAL = "11_trace", "11_rehearsal"
+
+
+def open_room(
+    key: str = "",
+    student: str = LEARNER,
+    speed: float = 1.0,
+    new: bool = False,
+    runtime: Runtime | None = None,
+) -> RoomBench:
+    """Return the incident that is under way, or a new one, whose clock starts now.
+
+    With a `key` of 16 letters or more it is the one that is drawn with it for `student`: who gives
+    the same two has the same program. `new` leaves the one that is under way, and draws another.
+    `speed` times its rate its service runs faster. Raises `GradingError`.
+    """
+    saves = os.environ.get("LAB_SAVE_RECORDINGS") == "1"
+    if not key and (saves or os.environ.get("LAB_SOURCE") == "recorded"):
+        key, student = RECORDED_KEY, RECORDED_STUDENT
+        print("This is the incident that the recordings are of: all who use them have this one.")
+    return RoomBench(IncidentRoom(open_incident(key, student, new), runtime, speed))
+
+
+class RoomBench:
+    """A learner's work in the incident `room`; what the methods show, they also keep there."""
+
+    def __init__(self, room: IncidentRoom) -> None:
+        self.room = room
+        self._panel: ServicePanel | None = None
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether it is the incident of which there are recordings."""
+        incident = self.room.incident
+        key = incident.key_file.read_text().strip() if incident.key_file.exists() else ""
+        return (key, incident.student) == (RECORDED_KEY, RECORDED_STUDENT)
+
+    def show_page(self) -> None:
+        """Display the pager's message, how the program is run, and what the clock says."""
+        terms, entries = self.room.terms, self.room.timeline.entries
+        print(f"PAGE  {self.room.lab.pager}")
+        print(
+            f"It is run at {terms.rate:g} terms a second, with {format_size(terms.limit_bytes)} of "
+            "memory and no swap."
+        )
+        print(f"The clock since the page: {word_clock(self.room.incident.elapsed_s())}.")
+        print(f"What you do is kept in {self.room.incident.folder}.")
+        if len(entries) > 1:
+            print(f"The timeline has {len(entries)} entries already: you go on where you were.")
+
+    def show_program(self) -> None:
+        """Display the program as it is in its file, with line numbers, and a link that opens it."""
+        path = self.room.incident.source_file
+        show_source(path, os.path.relpath(path))
+
+    def start_service(self) -> None:
+        """Put the program that is in the file into service, and say where it runs."""
+        service = self.room.start_service()
+        print(service.cap)
+        if service.tracer is None:
+            print(f"Nothing counts its heap here ({service.untraced}).")
+        elif service.tracer.trace.source == "preload":
+            print(COUNTED_FROM_INSIDE)
+
+    def show_clock(self) -> None:
+        """Display the service against its cap, live: the clock since the page runs above it."""
+        self._end_clock()
+        self._panel = ServicePanel(self._read_sample, self.room.terms.limit_bytes)
+        self._panel.show()
+
+    def _read_sample(self) -> ServiceSample:
+        service, samples = self.room.service, self.room.samples
+        up_s = service.up_s if service else 0.0
+        is_up = service is not None and service.end is None
+        last = samples[-1] if samples and is_up and samples[-1].up_s <= up_s else None
+        elapsed_s = self.room.incident.elapsed_s()
+        rss_bytes, charged = (last.rss_bytes, last.charged_bytes) if last else (0, None)
+        return ServiceSample(elapsed_s, up_s if is_up else 0.0, rss_bytes, charged)
+
+    def note(self, text: str) -> None:
+        """Keep a note in the timeline."""
+        entry = self.room.note(text)
+        print(f"{word_clock(entry.elapsed_s)}  {entry.text}")
+
+    def run(self, command: str) -> None:
+        """Run a command of a shell, {pid} and {container} filled in, and print what it says."""
+        print(self.room.run(command), end="")
+
+    def look(self) -> dict[str, int | float]:
+        """Display what the kernel counts of the service now, and return it."""
+        seen = self.room.look()
+        rows = [(name, _word(name, value)) for name, value in seen.items()]
+        show_table("The service, by the kernel's account", ("what", "now"), rows)
+        return seen
+
+    def trace(self, seconds: float = 6) -> None:
+        """Follow the heap of the service for so long, live, and print the verdict.
+
+        Where nothing counts it, it is the recording, if that is of this incident; else
+        `GradingError` is raised.
+        """
+        self.room.notice()
+        found = try_or_replay(_TRACE, self._find_heap)[0] if self.is_recorded else None
+        if found is None:
+            self._find_heap()
+        source: Source[HeapSnapshot]
+        source = found.snapshots if found else lambda: self.room.follow_heap(seconds)
+        panel = StacksPanel(source, "The service: live bytes by call stack")
+        panel.show()
+        panel.wait()
+        if found is not None:
+            verdict = judge_trace(found)
+            self.room.keep_verdict(found, verdict)
+        else:
+            trace, verdict = self.room.judge_heap()
+            if self.is_recorded:
+                keep_recording(_TRACE, trace)
+        print(verdict.sentence)
+
+    def _find_heap(self) -> HeapTrace | None:
+        """Return None where the service's heap is counted; raises `LabError` where not."""
+        service = self.room.service
+        if service is None:
+            raise GradingError("the service does not run", "start it: room.start_service()")
+        if service.tracer is None and not self.is_recorded:
+            raise GradingError(
+                f"nothing counts the heap of the service here ({service.untraced})",
+                "use room.look(), room.rehearse(), and what /proc tells",
+            )
+        if service.tracer is None:
+            raise TracerError(service.untraced)
+        return None
+
+    def rehearse(self, terms: int = TERMS, rounds: int = ROUNDS) -> Rehearsal:
+        """Run the program ahead of time, and display what it held after so many terms."""
+
+        def measure(run: Callable[[], Rehearsal]) -> Rehearsal:
+            return run_or_replay(_REHEARSAL, run) if self.is_recorded else run()
+
+        seen = self.room.rehearse(terms, rounds, measure)
+        show_table("Who takes memory", *tabulate_sites(seen))
+        show_figure(*plot_rehearsal(seen, self.room.terms.limit_bytes))
+        if seen.ended_early:
+            print(f"It ended before its last round: {seen.ended_early}")
+        return seen
+
+    def show_questions(self) -> None:
+        """Display the lab's questions; the answers go to answers.json, and into the timeline."""
+        QuestionForm(self.room.lab, self.room.incident.folder).show()
+
+    def edit(self, function: str = "") -> None:
+        """Display a function to be edited, and a button that builds it and compares.
+
+        Without a name it is the one that you have answered with. What the button has built stands
+        in the program's file from then on.
+        """
+        self.room.notice()
+        name = function or str(self.room.incident.read_answers().get("function") or "").strip()
+        if not name:
+            print(
+                "Name the function first: in the questions above, or here, as in room.edit(NAME)."
+            )
+            return
+        try:
+            text = read_function(self.room.incident.read_source(), name)
+        except AppError as error:
+            print(f"{error}.")
+            return
+        app = self.room.build("now", self.room.incident.read_source())
+        FixEditor(app, name, text, self._adopt, f"fix_{self.room.incident.name}").show()
+
+    def _adopt(self, built: AppFiles) -> Comparison:
+        self.room.incident.source_file.write_text(built.source.read_text())
+        return self.room.prove()
+
+    def ship(self) -> None:
+        """Put what was changed into service, and say so; or that nothing was changed."""
+        if not self.room.incident.is_changed:
+            print("Nothing to ship: the program is as it came. If nothing leaks, that is right.")
+            return
+        print(self.room.ship().cap)
+
+    def prove(self) -> None:
+        """Compare the program as it came with the one in the file, and display the verdict."""
+        if not self.room.incident.is_changed:
+            print("Nothing to compare: the program is as it came. What was seen ahead of time is")
+            print("what shows that it comes to an end, if it does.")
+            return
+        comparison = self.room.prove()
+        print(comparison.sentence)
+        show_comparison(comparison)
+
+    def check(self, hint: int = 0) -> None:
+        """Have it judged as `./lab check incident` does it, and display the report.
+
+        `hint`, 1 to 3, adds a hint for what failed first. What was not answered at all is not
+        judged. Raises `GradingError` where it can't be judged here.
+        """
+        incident = self.room.incident
+        if not any(each not in (None, "") for each in incident.read_answers().values()):
+            print("Nothing is answered yet, so there is nothing to judge.")
+            return
+        progress = Progress(self.room.lab)
+        words = incident.judge_words
+        report = judge_outside(self.room.lab, incident.folder, hint, progress.tell, words)
+        self.room.keep_report(report)
+        progress.replace(*render_report(self.room.lab, report))
+
+    def compare_clock(self) -> None:
+        """Display the time to the kill that was answered beside what came, as far as it has."""
+        answer = self.room.incident.read_answers().get("oom_seconds")
+        said = "nothing yet" if answer in (None, "") else str(answer)
+        if said not in ("nothing yet", NEVER):
+            said = f"killed after {said} s"
+        kills = self.room.timeline.find("kill")
+        terms = self.room.service.count_terms() if self.room.service else 0
+        at_rate = terms / self.room.terms.rate
+        came = (
+            kills[0].text
+            if kills
+            else f"It runs. It has done {terms:,} terms, {at_rate:,.0f} s at its rate."
+        )
+        show_table("The time to the kill", ("what you predicted", "what came"), [(said, came)])
+
+    def write_post_mortem(self) -> None:
+        """Write the post-mortem, and display it, with links to both of its files."""
+        self._end_clock()
+        markdown, page = self.room.write_post_mortem()
+        title, parts = compose(self.room.see())
+        left = self.room.list_open()
+        display(
+            {
+                "text/html": render_parts(title, parts),
+                "text/plain": "\n".join([title, *left]),
+            },
+            raw=True,
+        )
+        print(f"Written: {_name(page)} and {_name(markdown)}.")
+        print(f"Still open: {len(left)}." if left else "Nothing is open.")
+
+    def close(self) -> None:
+        """End the service, and what it ran in; what you have written stays for another day."""
+        self._end_clock()
+        was_worked_on = self.room.is_worked_on
+        self.room.close()
+        if was_worked_on:
+            print(f"Kept in {self.room.incident.folder}: open_room() goes on with it.")
+        else:
+            print("Nothing was written or changed, so nothing is kept of this incident.")
+            print("Run the cells from the top for another.")
+
+    def _end_clock(self) -> None:
+        if self._panel is not None:
+            with suppress(LabError):
+                self._panel.stop()
+            self._panel = None
+
+
+def _name(path: Path) -> str:
+    return os.path.relpath(path)
+
+
+def _word(name: str, value: int | float) -> str:
+    if name in ("resident", "anonymous", "address space", "charged", "cap"):
+        return format_size(value) if value else "not known"
+    return f"{value:,} s" if name == "up" else f"{value:,}"
