@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import replace
 from pathlib import Path
 
 from lablib.apps import build_app
@@ -80,6 +81,7 @@ def run_tool(tool: Tool, exhibit: Exhibit) -> ToolRun:
                 reason=error.message,
                 fix=error.fix,
             )
+        report = replace(report, raw=report.raw.replace(f"{folder}/", ""))
     outcome, sentence = judge_report(report, app.truth, app.source.read_text(), exhibit.terms)
     return ToolRun(tool.name, exhibit.name, exhibit.terms, outcome, sentence, report)
 
