@@ -37,6 +37,7 @@ from lablib.records import (
     ServiceSample,
     SymbolCures,
     TimelineEntry,
+    ToolMatrix,
     Vma,
     VmstatSample,
 )
@@ -47,7 +48,7 @@ RECORDS: dict[str, type] = {
         *(HeapTrace, HeapSnapshot, MemoryTrace, MemleakReport, SymbolCures, Comparison),
         *(ProcessSizes, AddressSpace, ResidentPages, HeapMap, VmstatSample),
         *(CgroupMemory, MemoryPressure, PressureTrace),
-        *(CappedRun, ContainerEnd),
+        *(CappedRun, ContainerEnd, ToolMatrix),
         *(Rehearsal, RehearsalRound, ServiceEnd, ServiceSample, TimelineEntry),
     )
 }

@@ -17,6 +17,7 @@ from lablib.plots.machine import plot_vmstat
 from lablib.plots.parts import MIB
 from lablib.plots.process import plot_resident_pages, plot_sizes
 from lablib.plots.stacks import plot_stacks
+from lablib.plots.tools import plot_tool_costs
 
 __all__ = [
     "MIB",
@@ -34,5 +35,6 @@ __all__ = [
     "plot_service",
     "plot_sizes",
     "plot_stacks",
+    "plot_tool_costs",
     "plot_vmstat",
 ]

@@ -93,6 +93,14 @@ from lablib.records.system import (
     ReclaimTotals,
     SwapArea,
 )
+from lablib.records.tools import (
+    TOOL_OUTCOMES,
+    ToolFinding,
+    ToolMatrix,
+    ToolReport,
+    ToolRun,
+    ToolTotal,
+)
 from lablib.records.verdicts import (
     MachineVerdict,
     ProcessEvidence,
@@ -115,6 +123,7 @@ __all__ = [
     "RESULT_STATES",
     "SEGMENT_KINDS",
     "SWAPPED",
+    "TOOL_OUTCOMES",
     "USAGE_KINDS",
     "AddressSpace",
     "AgeBand",
@@ -172,6 +181,11 @@ __all__ = [
     "SymbolCures",
     "Target",
     "TimelineEntry",
+    "ToolFinding",
+    "ToolMatrix",
+    "ToolReport",
+    "ToolRun",
+    "ToolTotal",
     "TraceEvents",
     "TraceOptions",
     "UnwindTables",

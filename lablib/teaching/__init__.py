@@ -17,6 +17,9 @@ labs.py         a graded lab in its notebook: looked at, answered, judged outsid
 lab_runs.py, lab_questions.py, lab_reports.py  its program watched, its questions, its check
 incident_room.py  an incident: its clock, its service, its timeline and its post-mortem
 choices.py      one of several answers, by radio buttons
+tool_board.py   tools and programs: a matrix to predict, to run, and to look into
+tool_guide.py   which tool in which situation
+tool_tables.py  the tools, the programs, and what each tool asks for
 """
 
 from lablib.teaching.capped import run_capped, show_badness, steer_group
@@ -41,10 +44,15 @@ from lablib.teaching.machine import compare_columns, show_columns
 from lablib.teaching.places import compare_spaces, place_objects, show_changes, show_objects
 from lablib.teaching.predictions import predict
 from lablib.teaching.tables import show_comparison, show_table, show_vmas
+from lablib.teaching.tool_board import ToolBoard
+from lablib.teaching.tool_guide import ToolGuide
+from lablib.teaching.tool_tables import show_demands, show_exhibits, show_tools
 
 __all__ = [
     "Classifier",
     "HeapWatch",
+    "ToolBoard",
+    "ToolGuide",
     "clues_in_all",
     "clues_in_resident",
     "compare_columns",
@@ -64,11 +72,14 @@ __all__ = [
     "show_changes",
     "show_columns",
     "show_comparison",
+    "show_demands",
     "show_examination",
+    "show_exhibits",
     "show_in_time",
     "show_lessons",
     "show_objects",
     "show_table",
+    "show_tools",
     "show_vmas",
     "steer_group",
     "take_first",

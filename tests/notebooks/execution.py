@@ -39,5 +39,5 @@ def run_lab(name: str, is_judged: bool) -> nbformat.NotebookNode:
 
 def execute(notebook: nbformat.NotebookNode, folder: Path = NOTEBOOKS) -> nbformat.NotebookNode:
     """Run the cells in a kernel of their own, in the notebooks' folder or another."""
-    client = NotebookClient(notebook, timeout=120, resources={"metadata": {"path": folder}})
+    client = NotebookClient(notebook, timeout=300, resources={"metadata": {"path": folder}})
     return client.execute()

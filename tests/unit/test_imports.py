@@ -65,7 +65,7 @@ RANKS = {
     ),
     **dict.fromkeys(["panels", "cleanup", "capped", "scanning", "preload", "bundle"], 5),
     **dict.fromkeys(["sources"], 6),
-    **dict.fromkeys(["comparison", "study", "watching"], 7),
+    **dict.fromkeys(["comparison", "study", "watching", "tools"], 7),
     **dict.fromkeys(["grading", "demo", "jupyter", "cli_trace", "site"], 8),
     **dict.fromkeys(
         [

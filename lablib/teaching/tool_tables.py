@@ -1,0 +1,67 @@
+"""What there is to compare: the tools that are here, the programs, and what each tool asks for."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+from lablib.apps import read_truth
+from lablib.teaching.tables import show_table
+from lablib.tools import EXHIBITS, TOOLS, Tool
+from lablib.wording import amount_of, format_size
+
+_PROGRAMS = {
+    "valgrind": "valgrind",
+    "heaptrack": "heaptrack",
+    "gcc": "gcc",
+    "libc-devtools": "mtrace",
+    "bpfcc-tools": "memleak-bpfcc",
+    "bpftrace": "bpftrace",
+    "procps": "pmap",
+}
+"""A program of each package, by which one sees that it is installed."""
+
+
+def show_tools() -> None:
+    """Display the tools: what each looks at, and whether it is here or how it is got."""
+    rows = [(tool.name, tool.looks_at, _find(tool)) for tool in TOOLS]
+    show_table("The tools", ("tool", "it looks at", "here?"), rows)
+
+
+def show_demands() -> None:
+    """Display what each tool asks for: of the program, of the machine, of whoever uses it."""
+    rows = [
+        (
+            tool.name,
+            f"yes: {tool.needs}" if tool.needs else "no",
+            "yes" if tool.needs_root else "no",
+            tool.attaches,
+        )
+        for tool in TOOLS
+    ]
+    columns = ("tool", "the program changed?", "root's rights?", "can it attach?")
+    show_table("What each asks for", columns, rows)
+
+
+def show_exhibits() -> None:
+    """Display the programs of the matrix, and what is true of each."""
+    rows = [(each.name, read_truth(each.name)["summary"], _tell(each.name)) for each in EXHIBITS]
+    show_table("The programs", ("program", "what it does", "what leaks in a term"), rows)
+
+
+def _find(tool: Tool) -> str:
+    program = _PROGRAMS.get(tool.package)
+    path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
+    if program is None or shutil.which(program, path=path):
+        return "yes"
+    return f"no; sudo apt-get install {tool.package}"
+
+
+def _tell(name: str) -> str:
+    leaks = read_truth(name)["leaks"]
+    if not leaks:
+        return "nothing"
+    leak = leaks[0]
+    if leak["what"] == "open_files":
+        return f"{amount_of(leak['blocks_per_term'], 'files')}, in {leak['function']}"
+    return f"{format_size(leak['bytes_per_term'])}, in {leak['function']}"
