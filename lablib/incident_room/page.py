@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lablib.language import reader_locale
 from lablib.wording import make_printable
 
 
@@ -66,7 +67,7 @@ Part = Heading | Paragraph | Bullets | Table | Code | Picture
 
 _PAGE = """\
 <!doctype html>
-<html lang="en">
+<html lang="{tag}">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -103,7 +104,8 @@ _LINE_STARTS = re.compile(r"^(\s*)([-+]|\d+[.)])(\s)", re.MULTILINE)
 def to_html(title: str, parts: Sequence[Part]) -> str:
     """Return the parts as a page of HTML that stands alone."""
     body = "\n".join(_part_to_html(part) for part in parts)
-    return _PAGE.format(title=_escape(title), body=body)
+    tag = "zh-Hans" if reader_locale() == "zh_CN" else "en"
+    return _PAGE.format(tag=tag, title=_escape(title), body=body)
 
 
 def render_parts(title: str, parts: Sequence[Part]) -> str:

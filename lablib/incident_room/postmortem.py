@@ -18,6 +18,7 @@ from lablib.grading.labs import NEVER, Lab
 from lablib.incident_room.evidence import Site, list_sites
 from lablib.incident_room.page import Bullets, Code, Heading, Paragraph, Part, Picture, Table
 from lablib.incident_room.timeline import word_clock
+from lablib.language import say, term
 from lablib.plots import plot_rehearsal, plot_service
 from lablib.records import (
     Comparison,
@@ -66,19 +67,21 @@ def list_open(seen: Seen) -> list[str]:
     missing = [each.name for each in seen.lab.questions if not seen.text(each.name)]
     is_leak = seen.answers.get("oom_seconds") not in (NEVER, None, "")
     steps = [
-        ("look" in kinds, "Nobody has looked at the service yet."),
-        ("note" in kinds, "There is no note in the timeline."),
-        (not missing, f"Not answered: {', '.join(missing)}."),
-        (seen.is_changed or not is_leak, "It is to be killed, says the prediction: mend it."),
+        ("look" in kinds, say("Nobody has looked at the service yet.")),
+        ("note" in kinds, say("There is no note in the timeline.")),
+        (not missing, say("Not answered: {names}.", names=", ".join(missing))),
+        (seen.is_changed or not is_leak, say("It is to be killed, says the prediction: mend it.")),
         (
             not seen.is_changed or _find_shipped(seen) is not None,
-            "The program was changed, and is not in service.",
+            say("The program was changed, and is not in service."),
         ),
         (
             not seen.is_changed or seen.comparison is not None,
-            "The program was changed, and nothing proves that it does the same and keeps less.",
+            say(
+                "The program was changed, and nothing proves that it does the same and keeps less."
+            ),
         ),
-        (seen.report is not None, "It was not judged."),
+        (seen.report is not None, say("It was not judged.")),
     ]
     return [sentence for is_done, sentence in steps if not is_done]
 
@@ -92,43 +95,47 @@ def _find_shipped(seen: Seen) -> TimelineEntry | None:
 def compose(seen: Seen) -> tuple[str, list[Part]]:
     """Return the title of a post-mortem, and its parts."""
     day = datetime.datetime.fromtimestamp(seen.paged_s, datetime.timezone.utc)
-    title = f"Post-mortem: the incident of {day:%d %B %Y, %H:%M} UTC"
+    title = say("Post-mortem: the incident of {day:%d %B %Y, %H:%M} UTC", day=day)
     left = list_open(seen)
     parts: list[Part] = [
         *_make_open(left),
-        Heading("Summary"),
-        _written(seen, "what_happened", "what happened"),
-        Paragraph(f"The page: {seen.lab.pager}"),
-        Heading("Impact"),
+        Heading(say("Summary")),
+        _written(seen, "what_happened", say("what happened")),
+        Paragraph(say("The page: {pager}", pager=say(seen.lab.pager))),
+        Heading(say("Impact")),
         Bullets(tuple(_list_impact(seen))),
-        Heading("Timeline"),
+        Heading(say("Timeline")),
         _make_timeline(seen),
         *([_picture_service(seen)] if seen.samples else []),
-        Heading("Root cause"),
-        _written(seen, "cause", "the cause"),
+        Heading(say("Root cause")),
+        _written(seen, "cause", say("the cause")),
         *_make_cause(seen),
-        Heading("Evidence"),
+        Heading(say("Evidence")),
         *_make_evidence(seen),
-        Heading("The fix"),
-        _written(seen, "fix", "what was changed, or why nothing was"),
+        Heading(say("The fix")),
+        _written(seen, "fix", say("what was changed, or why nothing was")),
         *_make_fix(seen),
-        Heading("Proof"),
+        Heading(say("Proof")),
         *_make_proof(seen),
-        Heading("What was predicted, and what came"),
+        Heading(say("What was predicted, and what came")),
         *_make_predictions(seen),
-        Heading("Prevention"),
-        _written(seen, "prevention", "what would have shown it before"),
+        Heading(say("Prevention")),
+        _written(seen, "prevention", say("what would have shown it before")),
     ]
     return title, parts
 
 
 def _make_open(left: list[str]) -> list[Part]:
-    return [Heading("Still open"), Bullets(tuple(left))] if left else []
+    return [Heading(say("Still open")), Bullets(tuple(left))] if left else []
 
 
 def _written(seen: Seen, question: str, what: str) -> Paragraph:
     text = seen.text(question)
-    return Paragraph(text) if text else Paragraph(f"Still to be written: {what}.", is_open=True)
+    return (
+        Paragraph(text)
+        if text
+        else Paragraph(say("Still to be written: {what}.", what=what), is_open=True)
+    )
 
 
 def _list_impact(seen: Seen) -> list[str]:
@@ -136,23 +143,37 @@ def _list_impact(seen: Seen) -> list[str]:
     service = seen.lab.service
     assert service is not None
     sentences = [
-        f"The kernel has killed it {count_of(len(kills), 'time')} for want of memory."
+        say(
+            "The kernel has killed it {times} for want of memory.",
+            times=count_of(len(kills), "time"),
+        )
         if kills
-        else "The kernel has not killed it."
+        else say("The kernel has not killed it.")
     ]
     down_s = _count_down(seen.entries)
     if down_s:
         lost = round(down_s * service.rate)
-        sentences.append(f"It was down for {word_clock(down_s)}: about {lost:,} terms not served.")
+        sentences.append(
+            say(
+                "It was down for {time}: about {lost:,} terms not served.",
+                time=word_clock(down_s),
+                lost=lost,
+            )
+        )
     if seen.samples:
         most = max(sample.rss_bytes for sample in seen.samples)
         share = 100 * most / service.limit_bytes
         sentences.append(
-            f"It held at most {format_size(most)}, {share:.0f} % of the "
-            f"{format_size(service.limit_bytes)} that it may."
+            say(
+                "It held at most {most}, {share:.0f} % of the {limit} that it may.",
+                most=format_size(most),
+                share=share,
+                limit=format_size(service.limit_bytes),
+            )
         )
     if seen.entries:
-        sentences.append(f"From the page to the last entry: {_clock(seen.entries[-1])}.")
+        last = _clock(seen.entries[-1])
+        sentences.append(say("From the page to the last entry: {time}.", time=last))
     return sentences
 
 
@@ -170,10 +191,12 @@ def _count_down(entries: Sequence[TimelineEntry]) -> float:
 
 def _make_timeline(seen: Seen) -> Table:
     rows = tuple((_clock(entry), entry.kind, entry.text) for entry in seen.entries)
-    return Table("What was seen and done, by the clock since the page", _COLUMNS, rows)
+    return Table(
+        say("What was seen and done, by the clock since the page"), tuple(map(say, _COLUMNS)), rows
+    )
 
 
-_COLUMNS = ("clock", "what", "entry")
+_COLUMNS = (term("clock"), term("what"), term("entry"))
 
 
 def _clock(entry: TimelineEntry) -> str:
@@ -182,7 +205,7 @@ def _clock(entry: TimelineEntry) -> str:
 
 def _picture_service(seen: Seen) -> Picture:
     assert seen.lab.service is not None
-    words = {"kill": "killed", "fix": "fix shipped", "service": "started"}
+    words = {"kill": term("killed"), "fix": term("fix shipped"), "service": term("started")}
     events = [(e.elapsed_s, words[e.kind]) for e in seen.entries if e.kind in words]
     return _picture(
         "service.png", *plot_service(seen.samples, seen.lab.service.limit_bytes, events)
@@ -206,13 +229,18 @@ def find_function(source: str, name: str) -> int | None:
 def _make_cause(seen: Seen) -> list[Part]:
     name = seen.text("function").removesuffix("()")
     if not name:
-        return [Paragraph("Still to be named: the function.", is_open=True)]
+        return [Paragraph(say("Still to be named: the function."), is_open=True)]
     source = seen.lab.read_source()
     line = find_function(source, name)
     parts: list[Part] = [
         Paragraph(
-            f"The function named is {name}, "
-            + (f"{seen.lab.source}:{line}." if line else "which the program does not have.")
+            say(
+                "The function named is {name}, {place}.",
+                name=name,
+                place=f"{seen.lab.source}:{line}",
+            )
+            if line
+            else say("The function named is {name}, which the program does not have.", name=name)
         )
     ]
     if line:
@@ -235,7 +263,7 @@ def _make_evidence(seen: Seen) -> list[Part]:
                 "rehearsal.png", *plot_rehearsal(seen.rehearsal, seen.lab.service.limit_bytes)
             ),
         ]
-    return parts or [Paragraph("Nothing was measured yet.", is_open=True)]
+    return parts or [Paragraph(say("Nothing was measured yet."), is_open=True)]
 
 
 def _make_rounds(rehearsal: Rehearsal) -> Table:
@@ -248,23 +276,31 @@ def _make_rounds(rehearsal: Rehearsal) -> Table:
         )
         for each in rehearsal.rounds
     )
-    columns = ("terms done", "resident", "most until then (VmHWM)", "mappings")
-    return Table("The program as it came, ahead of time and without a cap", columns, rows)
+    columns = (
+        say("terms done"),
+        say("resident"),
+        say("most until then (VmHWM)"),
+        say("mappings"),
+    )
+    return Table(say("The program as it came, ahead of time and without a cap"), columns, rows)
 
 
 def tabulate_sites(rehearsal: Rehearsal) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
     """Return the headings and the rows of a table of the places that take memory."""
     if len(rehearsal.traced_terms) < 2:
-        return ("place",), ()
+        return (say("place"),), ()
     terms = rehearsal.traced_terms[0]
     middle = (len(rehearsal.traced_terms) - 1) // 2
     columns = (
-        "place",
-        "what",
-        *(f"live after {rehearsal.traced_terms[n]:,} terms" for n in (0, middle, -1)),
-        "kept of a late term",
-        "freed of its blocks",
-        "lost blocks",
+        say("place"),
+        say("what"),
+        *(
+            say("live after {terms:,} terms", terms=rehearsal.traced_terms[n])
+            for n in (0, middle, -1)
+        ),
+        say("kept of a late term"),
+        say("freed of its blocks"),
+        say("lost blocks"),
     )
     shown = list_sites(rehearsal)[:_MOST_SITES]
     return columns, tuple(_tabulate_site(site, terms, middle) for site in shown)
@@ -273,25 +309,31 @@ def tabulate_sites(rehearsal: Rehearsal) -> tuple[tuple[str, ...], tuple[tuple[s
 def _tabulate_site(site: Site, terms: int, middle: int) -> tuple[str, ...]:
     freed = site.freed_blocks[-1] / site.allocated_blocks[-1] if site.allocated_blocks[-1] else 0
     return (
-        f"{site.function}, line {site.line}" if site.line else site.function,
+        say("{function}, line {line}", function=site.function, line=site.line)
+        if site.line
+        else site.function,
         site.kind.replace("_", " "),
         *(format_size(site.live_bytes[place]) for place in (0, middle, -1)),
-        f"{site.keeps_per_term(terms):+,.0f} bytes",
+        say("{count:+,.0f} bytes", count=site.keeps_per_term(terms)),
         f"{100 * freed:.1f} %",
-        "not looked" if site.lost_blocks is None else f"{site.lost_blocks:,}",
+        say("not looked") if site.lost_blocks is None else f"{site.lost_blocks:,}",
     )
 
 
 def _make_sites(rehearsal: Rehearsal) -> Table:
-    caption = f"Who takes memory, counted by {rehearsal.source}"
+    caption = say("Who takes memory, counted by {source}", source=rehearsal.source)
     return Table(caption, *tabulate_sites(rehearsal))
 
 
 def _make_fix(seen: Seen) -> list[Part]:
     if not seen.is_changed:
-        return [Paragraph("The program is as it came: nothing was changed.")]
+        return [Paragraph(say("The program is as it came: nothing was changed."))]
     shipped = _find_shipped(seen)
-    when = f"In service since {_clock(shipped)}." if shipped else "It is not in service yet."
+    when = (
+        say("In service since {time}.", time=_clock(shipped))
+        if shipped
+        else say("It is not in service yet.")
+    )
     return [Paragraph(when, is_open=not shipped), Code("diff", make_diff(seen))]
 
 
@@ -307,14 +349,14 @@ def _make_proof(seen: Seen) -> list[Part]:
     if comparison is not None:
         before, after = comparison.kept_bytes
         parts += [
-            Paragraph(comparison.sentence),
+            Paragraph(say(comparison.sentence)),
             Table(
-                f"Both builds at the same work, counted by {comparison.source}",
-                ("", "before", "after"),
+                say("Both builds at the same work, counted by {source}", source=comparison.source),
+                ("", say("before"), say("after")),
                 (
-                    ("bytes kept of a term", f"{before:,.1f}", f"{after:,.1f}"),
+                    (say("bytes kept of a term"), f"{before:,.1f}", f"{after:,.1f}"),
                     (
-                        "lines of output",
+                        say("lines of output"),
                         f"{comparison.before.output_lines:,}",
                         f"{comparison.after.output_lines:,}",
                     ),
@@ -324,15 +366,27 @@ def _make_proof(seen: Seen) -> list[Part]:
         ]
     if seen.report is not None:
         report = seen.report
-        verdict = "It has passed." if report.has_passed else "It has not passed."
+        verdict = say("It has passed.") if report.has_passed else say("It has not passed.")
         rows = tuple(
-            (each.check.replace("_", " "), each.state, each.sentence) for each in report.findings
+            (each.check.replace("_", " "), say(each.state), say(each.sentence))
+            for each in report.findings
         )
         parts += [
-            Paragraph(f"The check: {report.points:g} of {report.possible:g} points. {verdict}"),
-            Table("What the check found", ("check", "result", "what was seen"), rows),
+            Paragraph(
+                say(
+                    "The check: {points:g} of {possible:g} points. {verdict}",
+                    points=report.points,
+                    possible=report.possible,
+                    verdict=verdict,
+                )
+            ),
+            Table(
+                say("What the check found"),
+                (say("check"), say("result"), say("what was seen")),
+                rows,
+            ),
         ]
-    return parts or [Paragraph("Nothing is proven yet.", is_open=True)]
+    return parts or [Paragraph(say("Nothing is proven yet."), is_open=True)]
 
 
 def _list_allocations(comparison: Comparison) -> list[tuple[str, ...]]:
@@ -343,29 +397,45 @@ def _list_allocations(comparison: Comparison) -> list[tuple[str, ...]]:
                 per_term(cost.allocated_blocks if cost else 0, comparison.terms)
                 for cost in (stack.before, stack.after)
             )
-            rows.append((f"blocks taken in a term by {stack.functions[0]}", *taken))
+            rows.append(
+                (say("blocks taken in a term by {function}", function=stack.functions[0]), *taken)
+            )
     return rows
 
 
 def _make_predictions(seen: Seen) -> list[Part]:
     predicted = seen.text("oom_seconds")
     if not predicted:
-        return [Paragraph("No time was predicted.", is_open=True)]
+        return [Paragraph(say("No time was predicted."), is_open=True)]
     kills = [entry for entry in seen.entries if entry.kind == "kill"]
-    said = predicted if predicted == NEVER else f"after {predicted} s at the rate of the service"
-    came = "It was not killed here." if not kills else kills[0].text
-    rows = [("killed for want of memory", said, came)]
+    said = (
+        predicted
+        if predicted == NEVER
+        else say("after {seconds} s at the rate of the service", seconds=predicted)
+    )
+    came = say("It was not killed here.") if not kills else kills[0].text
+    rows = [(say("killed for want of memory"), said, came)]
     for name, words in (
-        ("bytes_per_term", "bytes kept of a term"),
-        ("peak_rss_bytes", "largest resident set"),
+        ("bytes_per_term", say("bytes kept of a term")),
+        ("peak_rss_bytes", say("largest resident set")),
     ):
         if seen.text(name):
             rows.append((words, seen.text(name), _find_seen(seen, name)))
     findings = {each.check: each for each in (seen.report.findings if seen.report else ())}
     judged = findings.get("question oom_seconds")
-    parts: list[Part] = [Table("Predicted and seen", ("what", "predicted", "came"), tuple(rows))]
+    parts: list[Part] = [
+        Table(say("Predicted and seen"), (say("what"), say("predicted"), say("came")), tuple(rows))
+    ]
     if judged is not None:
-        parts.append(Paragraph(f"The check says of the time: {judged.state}. {judged.sentence}"))
+        parts.append(
+            Paragraph(
+                say(
+                    "The check says of the time: {state}. {sentence}",
+                    state=say(judged.state),
+                    sentence=say(judged.sentence),
+                )
+            )
+        )
     return parts
 
 
@@ -373,14 +443,18 @@ def _find_seen(seen: Seen, name: str) -> str:
     """Return what the rehearsal has to say of a number that was predicted."""
     rehearsal = seen.rehearsal
     if rehearsal is None or not rehearsal.rounds or len(rehearsal.traced_terms) < 2:
-        return "not measured"
+        return say("not measured")
     if name == "peak_rss_bytes":
         last = rehearsal.rounds[-1]
-        return f"{last.peak_rss_bytes:,} bytes after {last.terms:,} terms without a cap"
+        return say(
+            "{size:,} bytes after {terms:,} terms without a cap",
+            size=last.peak_rss_bytes,
+            terms=last.terms,
+        )
     terms = rehearsal.traced_terms[0]
     kept = sum(
         max(0.0, site.keeps_per_term(terms))
         for site in list_sites(rehearsal)
         if site.grows_to_the_end()
     )
-    return f"{kept:,.0f} bytes, by the trace"
+    return say("{kept:,.0f} bytes, by the trace", kept=kept)

@@ -6,6 +6,7 @@ from collections import deque
 
 from matplotlib.figure import Figure
 
+from lablib.language import say, term
 from lablib.panels.base import Panel
 from lablib.panels.line_chart import LineChart
 from lablib.panels.parts import draw_sample, join_readings
@@ -27,14 +28,14 @@ class ServicePanel(Panel[ServiceSample]):
         self,
         source: Source[ServiceSample],
         limit_bytes: int,
-        title: str = "The service against its cap",
+        title: str = term("The service against its cap"),
         interval_s: float = 1.0,
         recorded_on: str = "",
     ) -> None:
         self.limit_bytes = limit_bytes
         self.samples: deque[ServiceSample] = deque(maxlen=POINTS_SHOWN)
         self.chart = LineChart(
-            SERVICE_STYLES, POINTS_SHOWN, "size (MiB)", "time since the page (minutes)"
+            SERVICE_STYLES, POINTS_SHOWN, term("size (MiB)"), term("time since the page (minutes)")
         )
         super().__init__(source, self.chart, title, interval_s, recorded_on)
 
@@ -49,10 +50,10 @@ class ServicePanel(Panel[ServiceSample]):
         signs = {name: draw_sample(style) for name, style in SERVICE_STYLES.items()}
         return join_readings(
             (
-                f"since the page <b>{_word_time(record.elapsed_s)}</b>",
-                f"up <b>{_word_time(record.up_s)}</b>",
-                f"{signs['resident']} resident <b>{resident:,.1f} MiB</b>",
-                f"{signs['cap']} cap <b>{cap:,.0f} MiB</b>",
+                f"{say('since the page')} <b>{_word_time(record.elapsed_s)}</b>",
+                f"{say('up')} <b>{_word_time(record.up_s)}</b>",
+                f"{signs['resident']} {say('resident')} <b>{resident:,.1f} MiB</b>",
+                f"{signs['cap']} {say('cap')} <b>{cap:,.0f} MiB</b>",
             )
         )
 
@@ -62,4 +63,4 @@ class ServicePanel(Panel[ServiceSample]):
 
 def _word_time(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
-    return f"{minutes} min {rest:02} s"
+    return say("{minutes} min {seconds:02} s", minutes=minutes, seconds=rest)

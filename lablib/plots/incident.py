@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
+from lablib.language import say, term
+from lablib.plots.lettering import letter
 from lablib.plots.palette import BLACK, BLUE, ORANGE, SERVICE_STYLES, VERMILLION
 from lablib.plots.parts import MIB, make_figure
 from lablib.records import Rehearsal, ServiceSample
@@ -30,7 +32,7 @@ def plot_service(
         )
     axes.axhline(limit_bytes / MIB, color=cap.color, linestyle=cap.dashes, linewidth=2)
     axes.annotate(
-        f"cap: {limit_bytes // MIB} MiB",
+        letter("cap: {mib} MiB", mib=limit_bytes // MIB),
         (0.99, limit_bytes / MIB),
         xycoords=("axes fraction", "data"),
         xytext=(0, -14),
@@ -40,7 +42,7 @@ def plot_service(
     for elapsed_s, word in events:
         axes.axvline(elapsed_s / 60, color=BLACK, linestyle=":", linewidth=1.5)
         axes.annotate(
-            word,
+            letter(word),
             (elapsed_s / 60, 0.04),
             xycoords=("data", "axes fraction"),
             rotation=90,
@@ -49,11 +51,11 @@ def plot_service(
             va="bottom",
         )
     axes.set(
-        xlabel="minutes since the page",
-        ylabel="resident set (MiB)",
+        xlabel=letter("minutes since the page"),
+        ylabel=letter("resident set (MiB)"),
         ylim=(0, limit_bytes / MIB * 1.1),
     )
-    axes.set_title("The service against its cap")
+    axes.set_title(letter("The service against its cap"))
     return figure, _describe_service(samples, limit_bytes, events)
 
 
@@ -70,15 +72,22 @@ def _describe_service(
     samples: Sequence[ServiceSample], limit_bytes: int, events: Sequence[tuple[float, str]]
 ) -> str:
     if not samples:
-        return "The service was never sampled."
+        return say("The service was never sampled.")
     most = max(sample.rss_bytes for sample in samples)
     marked = "".join(
-        f" {word.capitalize()} after {at_s / 60:.1f} minutes." for at_s, word in events
+        say(
+            " {event} after {minutes:.1f} minutes.", event=say(word).capitalize(), minutes=at_s / 60
+        )
+        for at_s, word in events
     )
-    return (
-        f"The resident set of the service over {samples[-1].elapsed_s / 60:.1f} minutes: at most "
-        f"{format_size(most)}, of a cap of {format_size(limit_bytes)}.{marked}"
+    told = say(
+        "The resident set of the service over {minutes:.1f} minutes: at most {most}, of a cap of "
+        "{cap}.",
+        minutes=samples[-1].elapsed_s / 60,
+        most=format_size(most),
+        cap=format_size(limit_bytes),
     )
+    return told + marked
 
 
 def plot_rehearsal(rehearsal: Rehearsal, limit_bytes: int, title: str = "") -> tuple[Figure, str]:
@@ -95,8 +104,8 @@ def plot_rehearsal(rehearsal: Rehearsal, limit_bytes: int, title: str = "") -> t
         for terms, shot in zip(rehearsal.traced_terms, rehearsal.trace.snapshots, strict=False)
     ]
     for points, name, color, marker, dashes in (
-        (resident, "resident set", BLUE, "o", "-"),
-        (live, "taken and not given back", ORANGE, "s", "--"),
+        (resident, letter("resident set"), BLUE, "o", "-"),
+        (live, letter("taken and not given back"), ORANGE, "s", "--"),
     ):
         if points:
             terms, sizes = zip(*points, strict=True)
@@ -109,14 +118,19 @@ def plot_rehearsal(rehearsal: Rehearsal, limit_bytes: int, title: str = "") -> t
                 linewidth=2.5,
                 label=name,
             )
-    axes.axhline(limit_bytes / MIB, color=VERMILLION, linestyle=":", linewidth=2, label="cap")
-    axes.set(xlabel="terms done", ylabel="MiB")
+    axes.axhline(
+        limit_bytes / MIB, color=VERMILLION, linestyle=":", linewidth=2, label=letter("cap")
+    )
+    axes.set(xlabel=letter("terms done"), ylabel="MiB")
     axes.set_ylim(bottom=0)
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
-    axes.set_title(title or "Ahead of time, without a cap")
-    said = ", ".join(f"{size:,.1f} MiB after {terms:,} terms" for terms, size in resident)
-    held = f" Live at the end: {live[-1][1]:,.1f} MiB." if live else ""
-    return figure, f"The resident set: {said or 'not seen'}.{held}"
+    axes.set_title(letter(title or term("Ahead of time, without a cap")))
+    said = say(", ").join(
+        say("{size:,.1f} MiB after {terms:,} terms", size=size, terms=terms)
+        for terms, size in resident
+    )
+    held = say(" Live at the end: {size:,.1f} MiB.", size=live[-1][1]) if live else ""
+    return figure, say("The resident set: {said}.", said=said or say("not seen")) + held
 
 
 _TAKEN = ("heap", "mapping")

@@ -96,8 +96,8 @@ SIZE_STYLES = {
 """The sizes of a process that are compared."""
 
 SERVICE_STYLES = {
-    "resident": LineStyle("resident set", BLUE, "-", "o"),
-    "cap": LineStyle("cap", VERMILLION, "--", "D"),
+    "resident": LineStyle(term("resident set"), BLUE, "-", "o"),
+    "cap": LineStyle(term("cap"), VERMILLION, "--", "D"),
 }
 """A service against the cap of its container."""
 

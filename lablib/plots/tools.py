@@ -6,6 +6,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from lablib.language import say, term
+from lablib.plots.lettering import letter
 from lablib.plots.palette import BLUE, ORANGE
 from lablib.plots.parts import EDGE_COLOR, make_figure
 from lablib.records import ToolMatrix, ToolRun
@@ -37,14 +39,23 @@ def plot_tool_costs(matrix: ToolMatrix) -> tuple[Figure, str]:
     names = list(dict.fromkeys(run.tool for run in matrix.runs))
     figure = make_figure()
     left, right = figure.subplots(1, 2, sharey=True)
-    _draw(left, names, slower, BLUE, "////", "time for the same terms")
-    _draw(right, names, larger, ORANGE, "...", "the program's peak memory")
+    _draw(left, names, slower, BLUE, "////", term("time for the same terms"))
+    _draw(right, names, larger, ORANGE, "...", term("the program's peak memory"))
     left.invert_yaxis()
     parts = [
-        f"{name}: {_tell(slower.get(name))} the time, {_tell(larger.get(name))} the memory"
+        say(
+            "{name}: {time} the time, {memory} the memory",
+            name=name,
+            time=say(_tell(slower.get(name))),
+            memory=say(_tell(larger.get(name))),
+        )
         for name in names
     ]
-    return figure, f"What each tool costs {_name(matrix.plain[0])}. {'; '.join(parts)}."
+    return figure, say(
+        "What each tool costs {program}. {costs}.",
+        program=_name(matrix.plain[0]),
+        costs=say("; ").join(parts),
+    )
 
 
 def _draw(
@@ -58,20 +69,20 @@ def _draw(
     most = max([*widths, 2.0])
     axes.set_xlim(0.5, most * 8)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.set_xlabel("times that without a tool", fontsize=12)
+    axes.set_xlabel(letter("times that without a tool"), fontsize=12)
     axes.axvline(1, color=EDGE_COLOR, linestyle="--", linewidth=1)
-    axes.set_title(title, fontsize=13)
+    axes.set_title(letter(title), fontsize=13)
     axes.grid(alpha=0.3, axis="x")
     for place, name in zip(places, names, strict=True):
         at = max(values.get(name, 0.5), 0.5)
-        axes.text(at * 1.08, place, _tell(values.get(name)), va="center", fontsize=12)
+        axes.text(at * 1.08, place, letter(_tell(values.get(name))), va="center", fontsize=12)
 
 
 def _tell(value: float | None) -> str:
     if value is None:
-        return "not measured"
-    return f"{value:.0f} times" if value >= 10 else f"{value:.1f} times"
+        return term("not measured")
+    return term("{value} times", value=f"{value:.0f}" if value >= 10 else f"{value:.1f}")
 
 
 def _name(run: ToolRun) -> str:
-    return f"{run.program}, {run.terms:,} terms"
+    return say("{program}, {terms:,} terms", program=run.program, terms=run.terms)

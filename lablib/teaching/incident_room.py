@@ -26,6 +26,7 @@ from lablib.incident_room.page import render_parts
 from lablib.incident_room.postmortem import compose, tabulate_sites
 from lablib.incident_room.rehearsal import ROUNDS, TERMS
 from lablib.incident_room.timeline import word_clock
+from lablib.language import say, term
 from lablib.panels import FixEditor, ServicePanel, StacksPanel
 from lablib.panels.sources import Source
 from lablib.plots import plot_rehearsal
@@ -56,6 +57,20 @@ RECORDED_KEY, RECORDED_STUDENT = "the incident that was recorded", "the workbook
 
 _TRACE, _REHEARSAL = "11_trace", "11_rehearsal"
 
+_LOOKED = {
+    "resident": term("resident"),
+    "anonymous": term("anonymous"),
+    "address space": term("address space"),
+    "charged": term("charged"),
+    "cap": term("cap"),
+    "mappings": term("mappings"),
+    "threads": term("threads"),
+    "open files": term("open files"),
+    "terms": term("terms done"),
+    "up": term("up"),
+}
+"""What a reader is told that `RoomBench.look` has looked at."""
+
 
 def open_room(
     key: str = "",
@@ -73,7 +88,9 @@ def open_room(
     saves = os.environ.get("LAB_SAVE_RECORDINGS") == "1"
     if not key and (saves or os.environ.get("LAB_SOURCE") == "recorded"):
         key, student = RECORDED_KEY, RECORDED_STUDENT
-        print("This is the incident that the recordings are of: all who use them have this one.")
+        print(
+            say("This is the incident that the recordings are of: all who use them have this one.")
+        )
     return RoomBench(IncidentRoom(open_incident(key, student, new), runtime, speed))
 
 
@@ -94,15 +111,24 @@ class RoomBench:
     def show_page(self) -> None:
         """Display the pager's message, how the program is run, and what the clock says."""
         terms, entries = self.room.terms, self.room.timeline.entries
-        print(f"PAGE  {self.room.lab.pager}")
+        print(say("PAGE  {pager}", pager=say(self.room.lab.pager)))
         print(
-            f"It is run at {terms.rate:g} terms a second, with {format_size(terms.limit_bytes)} of "
-            "memory and no swap."
+            say(
+                "It is run at {rate:g} terms a second, with {limit} of memory and no swap.",
+                rate=terms.rate,
+                limit=format_size(terms.limit_bytes),
+            )
         )
-        print(f"The clock since the page: {word_clock(self.room.incident.elapsed_s())}.")
-        print(f"What you do is kept in {self.room.incident.folder}.")
+        clock = word_clock(self.room.incident.elapsed_s())
+        print(say("The clock since the page: {clock}.", clock=clock))
+        print(say("What you do is kept in {folder}.", folder=self.room.incident.folder))
         if len(entries) > 1:
-            print(f"The timeline has {len(entries)} entries already: you go on where you were.")
+            print(
+                say(
+                    "The timeline has {count} entries already: you go on where you were.",
+                    count=len(entries),
+                )
+            )
 
     def show_program(self) -> None:
         """Display the program as it is in its file, with line numbers, and a link that opens it."""
@@ -114,7 +140,7 @@ class RoomBench:
         service = self.room.start_service()
         print(service.cap)
         if service.tracer is None:
-            print(f"Nothing counts its heap here ({service.untraced}).")
+            print(say("Nothing counts its heap here ({reason}).", reason=service.untraced))
         elif service.tracer.trace.source == "preload":
             print(COUNTED_FROM_INSIDE)
 
@@ -144,8 +170,9 @@ class RoomBench:
     def look(self) -> dict[str, int | float]:
         """Display what the kernel counts of the service now, and return it."""
         seen = self.room.look()
-        rows = [(name, _word(name, value)) for name, value in seen.items()]
-        show_table("The service, by the kernel's account", ("what", "now"), rows)
+        rows = [(_LOOKED.get(name, name), _word(name, value)) for name, value in seen.items()]
+        columns = (term("what"), term("now"))
+        show_table(term("The service, by the kernel's account"), columns, rows)
         return seen
 
     def trace(self, seconds: float = 6) -> None:
@@ -160,7 +187,7 @@ class RoomBench:
             self._find_heap()
         source: Source[HeapSnapshot]
         source = found.snapshots if found else lambda: self.room.follow_heap(seconds)
-        panel = StacksPanel(source, "The service: live bytes by call stack")
+        panel = StacksPanel(source, term("The service: live bytes by call stack"))
         panel.show()
         panel.wait()
         if found is not None:
@@ -170,7 +197,7 @@ class RoomBench:
             trace, verdict = self.room.judge_heap()
             if self.is_recorded:
                 keep_recording(_TRACE, trace)
-        print(verdict.sentence)
+        print(say(verdict.sentence))
 
     def _find_heap(self) -> HeapTrace | None:
         """Return None where the service's heap is counted; raises `LabError` where not."""
@@ -193,10 +220,10 @@ class RoomBench:
             return run_or_replay(_REHEARSAL, run) if self.is_recorded else run()
 
         seen = self.room.rehearse(terms, rounds, measure)
-        show_table("Who takes memory", *tabulate_sites(seen))
+        show_table(term("Who takes memory"), *tabulate_sites(seen))
         show_figure(*plot_rehearsal(seen, self.room.terms.limit_bytes))
         if seen.ended_early:
-            print(f"It ended before its last round: {seen.ended_early}")
+            print(say("It ended before its last round: {why}", why=seen.ended_early))
         return seen
 
     def show_questions(self) -> None:
@@ -213,7 +240,10 @@ class RoomBench:
         name = function or str(self.room.incident.read_answers().get("function") or "").strip()
         if not name:
             print(
-                "Name the function first: in the questions above, or here, as in room.edit(NAME)."
+                say(
+                    "Name the function first: in the questions above, or here, as in "
+                    "room.edit(NAME)."
+                )
             )
             return
         try:
@@ -231,18 +261,22 @@ class RoomBench:
     def ship(self) -> None:
         """Put what was changed into service, and say so; or that nothing was changed."""
         if not self.room.incident.is_changed:
-            print("Nothing to ship: the program is as it came. If nothing leaks, that is right.")
+            print(
+                say("Nothing to ship: the program is as it came. If nothing leaks, that is right.")
+            )
             return
         print(self.room.ship().cap)
 
     def prove(self) -> None:
         """Compare the program as it came with the one in the file, and display the verdict."""
         if not self.room.incident.is_changed:
-            print("Nothing to compare: the program is as it came. What was seen ahead of time is")
-            print("what shows that it comes to an end, if it does.")
+            print(
+                say("Nothing to compare: the program is as it came. What was seen ahead of time is")
+            )
+            print(say("what shows that it comes to an end, if it does."))
             return
         comparison = self.room.prove()
-        print(comparison.sentence)
+        print(say(comparison.sentence))
         show_comparison(comparison)
 
     def check(self, hint: int = 0) -> None:
@@ -253,7 +287,7 @@ class RoomBench:
         """
         incident = self.room.incident
         if not any(each not in (None, "") for each in incident.read_answers().values()):
-            print("Nothing is answered yet, so there is nothing to judge.")
+            print(say("Nothing is answered yet, so there is nothing to judge."))
             return
         progress = Progress(self.room.lab)
         words = incident.judge_words
@@ -264,18 +298,23 @@ class RoomBench:
     def compare_clock(self) -> None:
         """Display the time to the kill that was answered beside what came, as far as it has."""
         answer = self.room.incident.read_answers().get("oom_seconds")
-        said = "nothing yet" if answer in (None, "") else str(answer)
+        said = term("nothing yet") if answer in (None, "") else str(answer)
         if said not in ("nothing yet", NEVER):
-            said = f"killed after {said} s"
+            said = term("killed after {seconds} s", seconds=said)
         kills = self.room.timeline.find("kill")
         terms = self.room.service.count_terms() if self.room.service else 0
         at_rate = terms / self.room.terms.rate
         came = (
             kills[0].text
             if kills
-            else f"It runs. It has done {terms:,} terms, {at_rate:,.0f} s at its rate."
+            else term(
+                "It runs. It has done {terms:,} terms, {seconds:,.0f} s at its rate.",
+                terms=terms,
+                seconds=at_rate,
+            )
         )
-        show_table("The time to the kill", ("what you predicted", "what came"), [(said, came)])
+        columns = (term("what you predicted"), term("what came"))
+        show_table(term("The time to the kill"), columns, [(said, came)])
 
     def write_post_mortem(self) -> None:
         """Write the post-mortem, and display it, with links to both of its files."""
@@ -290,8 +329,8 @@ class RoomBench:
             },
             raw=True,
         )
-        print(f"Written: {_name(page)} and {_name(markdown)}.")
-        print(f"Still open: {len(left)}." if left else "Nothing is open.")
+        print(say("Written: {page} and {text}.", page=_name(page), text=_name(markdown)))
+        print(say("Still open: {count}.", count=len(left)) if left else say("Nothing is open."))
 
     def close(self) -> None:
         """End the service, and what it ran in; what you have written stays for another day."""
@@ -299,10 +338,15 @@ class RoomBench:
         was_worked_on = self.room.is_worked_on
         self.room.close()
         if was_worked_on:
-            print(f"Kept in {self.room.incident.folder}: open_room() goes on with it.")
+            print(
+                say(
+                    "Kept in {folder}: open_room() goes on with it.",
+                    folder=self.room.incident.folder,
+                )
+            )
         else:
-            print("Nothing was written or changed, so nothing is kept of this incident.")
-            print("Run the cells from the top for another.")
+            print(say("Nothing was written or changed, so nothing is kept of this incident."))
+            print(say("Run the cells from the top for another."))
 
     def _end_clock(self) -> None:
         if self._panel is not None:
@@ -317,5 +361,5 @@ def _name(path: Path) -> str:
 
 def _word(name: str, value: int | float) -> str:
     if name in ("resident", "anonymous", "address space", "charged", "cap"):
-        return format_size(value) if value else "not known"
+        return format_size(value) if value else say("not known")
     return f"{value:,} s" if name == "up" else f"{value:,}"

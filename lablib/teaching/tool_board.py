@@ -18,6 +18,7 @@ from IPython.display import display
 
 from lablib.apps import read_truth
 from lablib.errors import LabError, RecordingError
+from lablib.language import say, term
 from lablib.recording import load_recording, mark_as_recorded
 from lablib.records import Frame, ToolFinding, ToolMatrix, ToolRun
 from lablib.teaching.experiments import RECORDINGS_DIR, run_or_replay
@@ -25,16 +26,16 @@ from lablib.teaching.tables import show_table
 from lablib.tools import EXHIBITS, TOOLS, Exhibit, Tool, run_matrix, run_tool
 
 LETTERS = {
-    "F": ("found", "found: it names the function"),
-    "S": ("seen", "seen: a number grows, and nobody is named"),
-    "M": ("missed", "missed: it says nothing of the leak"),
-    "A": ("false alarm", "false alarm: it complains, and nothing leaks"),
-    "Q": ("quiet", "quiet, and rightly so: nothing leaks"),
-    "X": ("can't run", "can't run here"),
+    "F": (term("found"), term("found: it names the function")),
+    "S": (term("seen"), term("seen: a number grows, and nobody is named")),
+    "M": (term("missed"), term("missed: it says nothing of the leak")),
+    "A": (term("false alarm"), term("false alarm: it complains, and nothing leaks")),
+    "Q": (term("quiet"), term("quiet, and rightly so: nothing leaks")),
+    "X": (term("can't run"), term("can't run here")),
 }
 """A letter for each of `TOOL_OUTCOMES`, and what it means."""
 
-_BY_OUTCOME = {outcome: letter for letter, (outcome, _) in LETTERS.items()}
+_BY_OUTCOME: dict[str, str] = {outcome: letter for letter, (outcome, _) in LETTERS.items()}
 _MOST_FINDINGS = 5
 _LEFT = 'style="text-align: left"'
 
@@ -45,8 +46,8 @@ class _Table(anywidget.AnyWidget):
     _esm = Path(__file__).with_name("tool_board.js")
     _css = Path(__file__).with_name("tool_board.css")
 
-    corner = traitlets.Unicode("tool").tag(sync=True)
-    you = traitlets.Unicode("you said").tag(sync=True)
+    corner = traitlets.Unicode().tag(sync=True)
+    you = traitlets.Unicode().tag(sync=True)
     tools: Any = traitlets.List().tag(sync=True)
     programs: Any = traitlets.List().tag(sync=True)
     words = traitlets.Dict().tag(sync=True)
@@ -77,18 +78,20 @@ class ToolBoard:
         self._tools, self._exhibits = tools, exhibits
         self._runs: dict[str, ToolRun] = {}
         programs = [
-            {"name": each.name, "label": each.label, "choices": choices_of(each.name)}
+            {"name": each.name, "label": say(each.label), "choices": choices_of(each.name)}
             for each in exhibits
         ]
-        words = {letter: meaning for letter, (_, meaning) in LETTERS.items()}
+        words = {letter: say(meaning) for letter, (_, meaning) in LETTERS.items()}
         self._table = _Table(
+            corner=say("tool"),
+            you=say("you said"),
             tools=[tool.name for tool in tools],
             programs=programs,
             words=words,
-            key=" · ".join(f"{letter} {outcome}" for letter, (outcome, _) in LETTERS.items()),
+            key=" · ".join(f"{letter} {say(outcome)}" for letter, (outcome, _) in LETTERS.items()),
         )
         self._box = widgets.VBox([self._table])
-        self._table.progress = "No cell is predicted yet."
+        self._table.progress = say("No cell is predicted yet.")
         self._table.observe(self._count, "predictions")
 
     @property
@@ -131,13 +134,23 @@ class ToolBoard:
             with lock:
                 self._keep([run])
                 seconds = time.monotonic() - began_s
-                self._table.progress = f"{len(self._runs)} of {total} cells, {seconds:.0f} s"
+                self._table.progress = say(
+                    "{done} of {total} cells, {seconds:.0f} s",
+                    done=len(self._runs),
+                    total=total,
+                    seconds=seconds,
+                )
 
         self.matrix = run_or_replay(
             self._name, lambda: run_matrix(self._tools, self._exhibits, keep), self._folder
         )
         self._keep(self.matrix.runs)
-        self._table.progress = f"{total} cells in {self.matrix.seconds:.0f} s, {_name(self.matrix)}"
+        self._table.progress = say(
+            "{total} cells in {seconds:.0f} s, {source}",
+            total=total,
+            seconds=self.matrix.seconds,
+            source=_name(self.matrix),
+        )
         if place is not None:
             place.update(self)
         return self.matrix
@@ -157,8 +170,8 @@ class ToolBoard:
         recorded = self.find_recorded(tool, program)
         if recorded is None:
             raise RecordingError(f"there is no recording of {tool} on {program}")
-        why = f"{live.reason}; {live.fix}" if live is not None else "LAB_SOURCE asks for it"
-        print(f"RECORDED, not live ({why}): {recorded.source}.")
+        why = f"{live.reason}; {live.fix}" if live is not None else say("LAB_SOURCE asks for it")
+        print(say("RECORDED, not live ({why}): {source}.", why=why, source=recorded.source))
         return recorded
 
     def show_score(self) -> None:
@@ -169,13 +182,18 @@ class ToolBoard:
             said = {cell: self._table.predictions.get(cell) for cell in cells}
             predicted = [cell for cell in cells if said[cell]]
             right = sum(said[cell] == self._table.results.get(cell) for cell in predicted)
-            score = f"{right} of {len(predicted)}" if predicted else "none made"
+            score = (
+                term("{right} of {total}", right=right, total=len(predicted))
+                if predicted
+                else term("none made")
+            )
             counts = [
                 sum(self._table.results.get(cell) == letter for cell in cells) for letter in LETTERS
             ]
             rows.append((tool.name, *(str(count or "") for count in counts), score))
-        columns = ("tool", *(outcome for outcome, _ in LETTERS.values()), "predictions right")
-        show_table("What came out, by tool", columns, rows)
+        outcomes = (outcome for outcome, _ in LETTERS.values())
+        columns = (term("tool"), *outcomes, term("predictions right"))
+        show_table(term("What came out, by tool"), columns, rows)
 
     def inspect(self, tool: str = "", program: str = "") -> None:
         """Display a cell: what was read from the report, beside the report as the tool wrote it.
@@ -212,7 +230,9 @@ class ToolBoard:
 
     def _count(self, change: Mapping[str, Any]) -> None:
         total = len(self._tools) * len(self._exhibits)
-        self._table.progress = f"{len(change['new'])} of {total} cells are predicted."
+        self._table.progress = say(
+            "{count} of {total} cells are predicted.", count=len(change["new"]), total=total
+        )
 
     def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
         bundle = dict(self._box._repr_mimebundle_(**options))
@@ -220,7 +240,7 @@ class ToolBoard:
 
     def _to_html(self) -> str:
         head = "".join(
-            f'<th scope="col">{html.escape(each.name)}<br>{html.escape(each.label)}</th>'
+            f'<th scope="col">{html.escape(each.name)}<br>{html.escape(say(each.label))}</th>'
             for each in self._exhibits
         )
         body = "".join(
@@ -230,10 +250,11 @@ class ToolBoard:
             for tool in self._tools
         )
         key = "".join(
-            f"<li>{letter}: {html.escape(words)}</li>" for letter, (_, words) in LETTERS.items()
+            f"<li>{letter}: {html.escape(say(words))}</li>"
+            for letter, (_, words) in LETTERS.items()
         )
         return (
-            f'<table><thead><tr><th scope="col">tool</th>{head}</tr></thead>'
+            f'<table><thead><tr><th scope="col">{say("tool")}</th>{head}</tr></thead>'
             f"<tbody>{body}</tbody></table><ul>{key}</ul>"
             f"<p>{html.escape(self._table.progress)}</p>"
         )
@@ -245,7 +266,8 @@ class ToolBoard:
             return said or "·"
         if said is None:
             return f"<b>{result}</b>"
-        return f"<b>{result}</b> (you: {said} {'✓' if said == result else '✗'})"
+        mark = "✓" if said == result else "✗"
+        return f"<b>{result}</b> ({say('you')}: {said} {mark})"
 
     def __repr__(self) -> str:
         """Return the matrix as text: a line for each tool."""
@@ -269,10 +291,10 @@ class _Inspection:
         style = {"description_width": "initial"}
         self._board = board
         self._tool = widgets.Dropdown(
-            options=tools, value=tool or tools[0], description="tool:", style=style
+            options=tools, value=tool or tools[0], description=say("tool:"), style=style
         )
         self._program = widgets.Dropdown(
-            options=programs, value=program or programs[0], description="program:", style=style
+            options=programs, value=program or programs[0], description=say("program:"), style=style
         )
         self._page = widgets.HTML()
         for field in (self._tool, self._program):
@@ -316,10 +338,20 @@ def render_run(run: ToolRun, recorded: ToolRun | None = None) -> str:
 
     `recorded` is what came out where it could run, for one that can't.
     """
-    said = [f"<p><b>{html.escape(run.tool)} on {html.escape(run.program)}: {run.outcome}.</b> "]
+    title = say(
+        "{tool} on {program}: {outcome}.",
+        tool=run.tool,
+        program=run.program,
+        outcome=say(run.outcome),
+    )
+    said = [f"<p><b>{html.escape(title)}</b> "]
     said.append(f"{html.escape(run.sentence)} {html.escape(run.fix)}</p>")
     if recorded is not None and recorded.report is not None:
-        told = f"Where it was recorded: {recorded.outcome}. {recorded.sentence}"
+        told = say(
+            "Where it was recorded: {outcome}. {sentence}",
+            outcome=say(recorded.outcome),
+            sentence=recorded.sentence,
+        )
         said.append(f"<p>{html.escape(told)}</p>")
     shown = run if run.report is not None else recorded
     if shown is None or shown.report is None:
@@ -330,12 +362,12 @@ def render_run(run: ToolRun, recorded: ToolRun | None = None) -> str:
         f"<li>{html.escape(each.name)}: {each.before:,} → {each.after:,} {each.unit}</li>"
         for each in report.totals
     ]
-    read = "".join(rows) or "<li>nothing</li>"
+    read = "".join(rows) or f"<li>{say('nothing')}</li>"
     return "".join(said) + (
         f"<p><code>{html.escape(report.command.splitlines()[0])}</code></p>"
         '<div style="display: flex; flex-wrap: wrap; gap: 1em">'
-        f'<div style="flex: 1 1 18em"><b>What was read from it</b><ul>{read}</ul></div>'
-        '<div style="flex: 2 1 30em; min-width: 0"><b>What it wrote</b>'
+        f'<div style="flex: 1 1 18em"><b>{say("What was read from it")}</b><ul>{read}</ul></div>'
+        f'<div style="flex: 2 1 30em; min-width: 0"><b>{say("What it wrote")}</b>'
         '<pre tabindex="0" style="max-height: 20em; overflow: auto; font-size: 12px">'
         f"{html.escape(report.raw)}</pre></div></div>"
     )
@@ -367,4 +399,4 @@ def _split(cell: str) -> tuple[str, str]:
 
 
 def _name(matrix: ToolMatrix) -> str:
-    return "live" if matrix.source == "live" else matrix.source
+    return say("live") if matrix.source == "live" else matrix.source

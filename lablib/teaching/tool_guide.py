@@ -9,6 +9,7 @@ from typing import Any
 import ipywidgets as widgets
 from IPython.display import display
 
+from lablib.language import say, term
 from lablib.teaching.choices import Choices
 from lablib.teaching.tables import show_table
 
@@ -37,15 +38,16 @@ class ToolGuide:
 
     def show(self) -> None:
         """Display the guide as it is by now: situation, tool, and what was said to it."""
-        rows = []
+        rows: list[tuple[str, str, str]] = []
         for title, choices in self._situations.items():
             tool = self.chosen.get(title)
             if tool is None:
-                rows.append((title, "nothing chosen", "-"))
+                rows.append((say(title), term("nothing chosen"), "-"))
             else:
-                fits = "✓ fits" if choices[tool].startswith("Yes. ") else "✗ look again"
-                rows.append((title, tool, fits))
-        show_table("Your guide", ("situation", "tool", "does it fit?"), rows)
+                fits = term("✓ fits") if choices[tool].startswith("Yes. ") else term("✗ look again")
+                rows.append((say(title), say(tool), fits))
+        columns = (term("situation"), term("tool"), term("does it fit?"))
+        show_table(term("Your guide"), columns, rows)
 
 
 class _Question:
@@ -56,9 +58,9 @@ class _Question:
     ) -> None:
         self._guide, self._title, self._situation = guide, title, situation
         self._choices = choices
-        self._field = Choices(list(choices), "Which one do you take?")
+        self._field = Choices(list(choices), say("Which one do you take?"))
         self._answer = widgets.HTML()
-        heading = widgets.HTML(f"<b>{html.escape(title)}.</b> {html.escape(situation)}")
+        heading = widgets.HTML(f"<b>{html.escape(say(title))}.</b> {html.escape(say(situation))}")
         for button in self._field.children[2:]:
             button.observe(self._take, "value")
         self._box = widgets.VBox([heading, self._field, self._answer])
@@ -66,20 +68,21 @@ class _Question:
     def _take(self, change: Mapping[str, Any]) -> None:
         if change["new"] is not None:
             said = self._guide.choose(self._title, change["new"])
-            self._answer.value = f'<p role="status">{html.escape(said)}</p>'
+            self._answer.value = f'<p role="status">{html.escape(say(said))}</p>'
 
     def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
         items = "".join(
-            f"<li><b>{html.escape(tool)}.</b> {html.escape(said)}</li>"
+            f"<li><b>{html.escape(say(tool))}.</b> {html.escape(say(said))}</li>"
             for tool, said in self._choices.items()
         )
         page = (
-            f"<p><b>{html.escape(self._title)}.</b> {html.escape(self._situation)}</p>"
+            f"<p><b>{html.escape(say(self._title))}.</b> {html.escape(say(self._situation))}</p>"
             f"<ul>{items}</ul>"
         )
         bundle = dict(self._box._repr_mimebundle_(**options))
         return {**bundle, "text/plain": repr(self), "text/html": page}
 
     def __repr__(self) -> str:
-        lines = [f"{self._title}. {self._situation}"]
-        return "\n".join([*lines, *(f"- {tool}. {said}" for tool, said in self._choices.items())])
+        lines = [f"{say(self._title)}. {say(self._situation)}"]
+        lines += [f"- {say(tool)}. {say(said)}" for tool, said in self._choices.items()]
+        return "\n".join(lines)

@@ -6,6 +6,7 @@ import os
 import shutil
 
 from lablib.apps import read_truth
+from lablib.language import term
 from lablib.teaching.tables import show_table
 from lablib.tools import EXHIBITS, TOOLS, Tool
 from lablib.wording import amount_of, format_size
@@ -25,7 +26,8 @@ _PROGRAMS = {
 def show_tools() -> None:
     """Display the tools: what each looks at, and whether it is here or how it is got."""
     rows = [(tool.name, tool.looks_at, _find(tool)) for tool in TOOLS]
-    show_table("The tools", ("tool", "it looks at", "here?"), rows)
+    columns = (term("tool"), term("it looks at"), term("here?"))
+    show_table(term("The tools"), columns, rows)
 
 
 def show_demands() -> None:
@@ -33,35 +35,43 @@ def show_demands() -> None:
     rows = [
         (
             tool.name,
-            f"yes: {tool.needs}" if tool.needs else "no",
-            "yes" if tool.needs_root else "no",
+            term("yes: {needs}", needs=tool.needs) if tool.needs else term("no"),
+            term("yes") if tool.needs_root else term("no"),
             tool.attaches,
         )
         for tool in TOOLS
     ]
-    columns = ("tool", "the program changed?", "root's rights?", "can it attach?")
-    show_table("What each asks for", columns, rows)
+    columns = (
+        term("tool"),
+        term("the program changed?"),
+        term("root's rights?"),
+        term("can it attach?"),
+    )
+    show_table(term("What each asks for"), columns, rows)
 
 
 def show_exhibits() -> None:
     """Display the programs of the matrix, and what is true of each."""
     rows = [(each.name, read_truth(each.name)["summary"], _tell(each.name)) for each in EXHIBITS]
-    show_table("The programs", ("program", "what it does", "what leaks in a term"), rows)
+    columns = (term("program"), term("what it does"), term("what leaks in a term"))
+    show_table(term("The programs"), columns, rows)
 
 
 def _find(tool: Tool) -> str:
     program = _PROGRAMS.get(tool.package)
     path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
     if program is None or shutil.which(program, path=path):
-        return "yes"
-    return f"no; sudo apt-get install {tool.package}"
+        return term("yes")
+    return term("no; sudo apt-get install {package}", package=tool.package)
 
 
 def _tell(name: str) -> str:
     leaks = read_truth(name)["leaks"]
     if not leaks:
-        return "nothing"
+        return term("nothing")
     leak = leaks[0]
     if leak["what"] == "open_files":
-        return f"{amount_of(leak['blocks_per_term'], 'files')}, in {leak['function']}"
-    return f"{format_size(leak['bytes_per_term'])}, in {leak['function']}"
+        amount = amount_of(leak["blocks_per_term"], "files")
+    else:
+        amount = format_size(leak["bytes_per_term"])
+    return term("{amount}, in {function}", amount=amount, function=leak["function"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from lablib.language import term
 from lablib.records import ToolReport
 from lablib.tools import ebpf, glibc, heaptrack, lab, sanitizers, totals, valgrind
 from lablib.tools.trial import Trial
@@ -24,45 +25,73 @@ class Tool:
     package: str
     looks_at: str
     needs: str = ""
-    attaches: str = "no"
+    attaches: str = term("no")
     needs_root: bool = False
 
 
 TOOLS = (
-    Tool("memcheck", valgrind.run_memcheck, "valgrind", "blocks not freed at the end, open files"),
-    Tool("massif", valgrind.run_massif, "valgrind", "the heap in use, over time"),
     Tool(
-        *("heaptrack", heaptrack.run_heaptrack, "heaptrack", "each call of the allocator"),
-        attaches="by gdb",
+        "memcheck",
+        valgrind.run_memcheck,
+        "valgrind",
+        term("blocks not freed at the end, open files"),
+    ),
+    Tool("massif", valgrind.run_massif, "valgrind", term("the heap in use, over time")),
+    Tool(
+        *("heaptrack", heaptrack.run_heaptrack, "heaptrack", term("each call of the allocator")),
+        attaches=term("by gdb"),
     ),
     Tool(
         *("LeakSanitizer", sanitizers.run_leak_sanitizer, "gcc"),
-        *("blocks that nothing points at, at the end", "-fsanitize=leak"),
+        *(term("blocks that nothing points at, at the end"), "-fsanitize=leak"),
     ),
     Tool(
         *("AddressSanitizer", sanitizers.run_address_sanitizer, "gcc"),
-        *("wrong accesses; and what LeakSanitizer looks at", "-fsanitize=address"),
+        *(term("wrong accesses; and what LeakSanitizer looks at"), "-fsanitize=address"),
     ),
-    Tool("mtrace", glibc.run_mtrace, "libc-devtools", "each call of the allocator", "a call"),
-    Tool("malloc_info", glibc.run_malloc_info, "libc6", "the allocator's totals", "a call"),
     Tool(
-        *("memleak", ebpf.run_memleak, "bpfcc-tools", "blocks not freed yet"),
-        attaches="yes",
+        "mtrace",
+        glibc.run_mtrace,
+        "libc-devtools",
+        term("each call of the allocator"),
+        term("a call"),
+    ),
+    Tool(
+        "malloc_info",
+        glibc.run_malloc_info,
+        "libc6",
+        term("the allocator's totals"),
+        term("a call"),
+    ),
+    Tool(
+        *("memleak", ebpf.run_memleak, "bpfcc-tools", term("blocks not freed yet")),
+        attaches=term("yes"),
         needs_root=True,
     ),
     Tool(
-        *("bpftrace", ebpf.run_bpftrace, "bpftrace", "what your script asks for"),
-        attaches="yes",
+        *("bpftrace", ebpf.run_bpftrace, "bpftrace", term("what your script asks for")),
+        attaches=term("yes"),
         needs_root=True,
     ),
-    Tool("pmap", totals.run_pmap, "procps", "the mappings' totals", attaches="yes"),
-    Tool("smem", totals.run_pss, "", "the resident pages' totals", attaches="yes"),
+    Tool("pmap", totals.run_pmap, "procps", term("the mappings' totals"), attaches=term("yes")),
+    Tool("smem", totals.run_pss, "", term("the resident pages' totals"), attaches=term("yes")),
     Tool(
-        *("lab: eBPF", lab.run_ebpf, "", "blocks, mappings, files; what still points at them"),
-        attaches="yes",
+        *(
+            "lab: eBPF",
+            lab.run_ebpf,
+            "",
+            term("blocks, mappings, files; what still points at them"),
+        ),
+        attaches=term("yes"),
         needs_root=True,
     ),
-    Tool("lab: preload", lab.run_preload, "", "the same, counted from inside", "a library"),
+    Tool(
+        "lab: preload",
+        lab.run_preload,
+        "",
+        term("the same, counted from inside"),
+        term("a library"),
+    ),
 )
 
 
@@ -80,13 +109,13 @@ class Exhibit:
 
 
 EXHIBITS = (
-    Exhibit("fib_leak", 400, "lost blocks"),
-    Exhibit("cache_and_leak", 2000, "small leak beside a cache"),
-    Exhibit("session_registry", 400, "a table that only grows"),
-    Exhibit("mmap_short", 400, "mappings"),
-    Exhibit("thread_stacks", 150, "stacks of threads"),
-    Exhibit("open_files", 100, "open files"),
-    Exhibit("lru_cache", 400, "a full cache"),
-    Exhibit("fib_fixed", 40_000, "all freed", is_timed=True),
+    Exhibit("fib_leak", 400, term("lost blocks")),
+    Exhibit("cache_and_leak", 2000, term("small leak beside a cache")),
+    Exhibit("session_registry", 400, term("a table that only grows")),
+    Exhibit("mmap_short", 400, term("mappings")),
+    Exhibit("thread_stacks", 150, term("stacks of threads")),
+    Exhibit("open_files", 100, term("open files")),
+    Exhibit("lru_cache", 400, term("a full cache")),
+    Exhibit("fib_fixed", 40_000, term("all freed"), is_timed=True),
 )
 """Each leaks enough in so many terms for any total to show it, and is done in half a second."""
