@@ -4,7 +4,8 @@
 
 LAB_LANG in the environment chooses: "en", or "zh" for Simplified Chinese; `./lab --lang` sets it.
 The catalogues are gettext's, in lablib/translations: lablib.po for lablib's own texts, and one for
-each notebook. A text that none of them has is shown in English. In English nothing is read.
+each notebook and the glossary. A text that none of them has is shown in English. In English nothing
+is read.
 """
 
 from __future__ import annotations

@@ -1,15 +1,16 @@
 """The workbook in another language: notebooks made from the English ones and their catalogues.
 
-Code cells stay as they are, to the byte; only text cells become others. The texts in code are
-looked up when they are shown (`lablib.language`).
+The glossary is made in the same way, section by section. Code cells stay as they are, to the byte;
+only text cells become others. The texts in code are looked up when they are shown
+(`lablib.language`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ from lablib.language import TRANSLATIONS_DIR, read_catalogue
 
 FOLDERS = {"zh_CN": "zh"}
 """The folder, inside that of the notebooks, that has those of a locale."""
+
+GLOSSARY = "glossary"
+"""The glossary's file among the notebooks, and its catalogue, without their endings."""
 
 Notebook = dict[str, Any]
 
@@ -43,6 +47,35 @@ def _translate_cell(cell: dict[str, Any], translations: Mapping[str, str]) -> di
     return {**cell, "source": translations.get(source, source).splitlines(keepends=True)}
 
 
+def split_sections(text: str) -> list[str]:
+    """Return the parts of a Markdown text, each but the first with its heading of third level."""
+    return re.split(r"\n+(?=### )", text.rstrip())
+
+
+def translate_sections(text: str, translations: Mapping[str, str]) -> str:
+    """Return a Markdown text in another language; a section without translation stays English."""
+    sections = [translations.get(section, section) for section in split_sections(text)]
+    return "\n\n".join(sections) + "\n"
+
+
+def write_pages(
+    notebooks: Path, folder: Path, locale: str, put: Callable[[Path, Notebook], None]
+) -> None:
+    """Make the notebooks and the glossary of a locale for a folder; `put` writes a notebook."""
+    for source in sorted(notebooks.glob("[0-9][0-9]_*.ipynb")):
+        english = json.loads(source.read_text(encoding="utf-8"))
+        made = translate_notebook(english, _read_catalogue(source.stem, locale), locale)
+        put(folder / source.name, made)
+    glossary = (notebooks / f"{GLOSSARY}.md").read_text(encoding="utf-8")
+    translated = translate_sections(glossary, _read_catalogue(GLOSSARY, locale))
+    (folder / f"{GLOSSARY}.md").write_text(translated, encoding="utf-8")
+
+
+def _read_catalogue(name: str, locale: str) -> Mapping[str, str]:
+    path = TRANSLATIONS_DIR / locale / f"{name}.po"
+    return read_catalogue(path) if path.exists() else {}
+
+
 def fingerprint(notebook: Notebook) -> str:
     """Return a digest of what stands in a notebook's cells, with the outputs of a run."""
     cells = [
@@ -61,15 +94,13 @@ def make_workbook(notebooks: Path, locale: str) -> tuple[Path, list[Path]]:
     """
     folder = notebooks / FOLDERS[locale]
     folder.mkdir(exist_ok=True)
-    set_aside = []
-    for source in sorted(notebooks.glob("*.ipynb")):
-        catalogue = TRANSLATIONS_DIR / locale / f"{source.stem}.po"
-        translations = read_catalogue(catalogue) if catalogue.exists() else {}
-        english = json.loads(source.read_text(encoding="utf-8"))
-        made = translate_notebook(english, translations, locale)
-        kept = _put(folder / source.name, made)
-        set_aside += [kept] if kept is not None else []
-    shutil.copyfile(notebooks / "glossary.md", folder / "glossary.md")
+    set_aside: list[Path] = []
+
+    def put(path: Path, made: Notebook) -> None:
+        kept = _put(path, made)
+        set_aside.extend([kept] if kept is not None else [])
+
+    write_pages(notebooks, folder, locale, put)
     return folder, set_aside
 
 

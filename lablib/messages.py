@@ -1,4 +1,4 @@
-"""What there is to translate: the texts of a notebook and of lablib's code, and their catalogues.
+"""What there is to translate: the texts of notebooks, glossary and code, and their catalogues.
 
     python -m lablib.messages
 
@@ -21,6 +21,7 @@ from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po, write_po
 
 from lablib.language import LOCALES, TRANSLATIONS_DIR
+from lablib.localising import GLOSSARY, split_sections
 
 PACKAGE = Path(__file__).parent
 CHECKOUT = PACKAGE.parent
@@ -58,6 +59,11 @@ def list_notebook_messages(name: str, notebook: dict[str, Any]) -> list[Message]
             places = (f"{name}.ipynb {cell['id']}/{number}" for number in range(len(texts)))
             messages += map(Message, texts, places)
     return messages
+
+
+def list_glossary_messages(text: str) -> list[Message]:
+    """Return the sections of the glossary: its title, and each term with its definition."""
+    return [Message(section, f"{GLOSSARY}.md") for section in split_sections(text)]
 
 
 def find_texts(source: str) -> Iterator[str]:
@@ -156,8 +162,12 @@ def make_template(messages: Iterable[Message]) -> Catalog:
 
 
 def list_templates(notebooks: Path = NOTEBOOKS_DIR) -> dict[str, Catalog]:
-    """Return an empty catalogue for lablib's texts and for each notebook, by its name."""
-    templates = {OWN: make_template(list_own_messages(notebooks=notebooks))}
+    """Return an empty catalogue for lablib's texts, the glossary and each notebook, by its name."""
+    glossary = (notebooks / f"{GLOSSARY}.md").read_text(encoding="utf-8")
+    templates = {
+        OWN: make_template(list_own_messages(notebooks=notebooks)),
+        GLOSSARY: make_template(list_glossary_messages(glossary)),
+    }
     for path in sorted(notebooks.glob("*.ipynb")):
         notebook = json.loads(path.read_text(encoding="utf-8"))
         templates[path.stem] = make_template(list_notebook_messages(path.stem, notebook))

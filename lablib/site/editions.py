@@ -7,8 +7,8 @@ import shutil
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from lablib.language import LOCALES, TRANSLATIONS_DIR, read_catalogue, read_translations, term
-from lablib.localising import translate_notebook
+from lablib.language import LOCALES, read_translations, term
+from lablib.localising import Notebook, write_pages
 
 CHINESE = "zh"
 
@@ -73,8 +73,9 @@ ENGLISH = Frame(
 def make_editions(checkout: Path) -> list[Edition]:
     """Return the workbook in each of its languages, English first.
 
-    The notebooks of another language are made anew from the English ones and their catalogues, in
-    .lab/site: those that a learner has in the notebooks' own folder may have been changed.
+    The notebooks and the glossary of another language are made anew from the English ones and
+    their catalogues, in .lab/site: those that a learner has in the notebooks' own
+    folder may have been changed.
     """
     english = checkout / "notebooks"
     made = checkout / ".lab" / "site" / "made" / CHINESE
@@ -88,11 +89,11 @@ def make_editions(checkout: Path) -> list[Edition]:
 def _translate(english: Path, folder: Path, locale: str) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    for path in sorted(english.glob("[0-9][0-9]_*.ipynb")):
-        catalogue = TRANSLATIONS_DIR / locale / f"{path.stem}.po"
-        translations = read_catalogue(catalogue) if catalogue.exists() else {}
-        notebook = translate_notebook(json.loads(path.read_text()), translations, locale)
-        (folder / path.name).write_text(json.dumps(notebook, ensure_ascii=False))
+    write_pages(english, folder, locale, _write)
+
+
+def _write(path: Path, notebook: Notebook) -> None:
+    path.write_text(json.dumps(notebook, ensure_ascii=False))
 
 
 def _say_frame(locale: str) -> Frame:

@@ -36,17 +36,16 @@ class Source:
 
 
 def list_workbook(notebooks: Path) -> list[Source]:
-    """Return the notebooks of a folder in their order."""
-    paths = sorted(notebooks.glob("[0-9][0-9]_*.ipynb"))
+    """Return the notebooks of a folder in their order, and the glossary, if they are there."""
+    paths = sorted(notebooks.glob("[0-9][0-9]_*.ipynb")) + sorted(notebooks.glob("glossary.md"))
     return [Source(f"notebooks/{path.name}", path) for path in paths]
 
 
 def list_handbook(checkout: Path) -> list[Source]:
     """Return the pages beside the workbook, which are there in English only; labs by number."""
-    glossary = checkout / "notebooks" / "glossary.md"
     labs = sorted(checkout.glob("labs/*/README.md"), key=_read_number)
     docs = [checkout / "docs" / f"{stem}.md" for stem in HANDBOOK]
-    paths = [glossary, *docs, checkout / "labs" / "README.md", *labs]
+    paths = [*docs, checkout / "labs" / "README.md", *labs]
     return [Source(str(path.relative_to(checkout)), path) for path in paths]
 
 

@@ -22,12 +22,11 @@ RANKS = {
             "demangling",
             "drawing",
             "sysv",
-            "messages",
             "localising",
         ],
         1,
     ),
-    **dict.fromkeys(["linking", "engine", "elf_symbols", "encoding"], 2),
+    **dict.fromkeys(["messages", "linking", "engine", "elf_symbols", "encoding"], 2),
     **dict.fromkeys(
         [
             "holding",

@@ -1,6 +1,7 @@
 """Notebooks in another language: made anew when the English changes; no learner's work is lost."""
 
 import json
+import re
 
 import pytest
 
@@ -36,9 +37,18 @@ def test_code_is_the_same_to_the_byte_and_text_is_chinese(workbook, name):
             assert any("\u4e00" <= letter <= "\u9fff" for letter in "".join(ours["source"]))
 
 
-def test_links_lead_to_files_of_the_folder(workbook):
-    assert (workbook / "glossary.md").read_text() == (NOTEBOOKS_DIR / "glossary.md").read_text()
+LINK = re.compile(r"glossary\.md#([^)\s]*)")
+
+
+def test_links_lead_to_files_of_the_folder_and_to_terms_of_its_glossary(workbook):
     assert sorted(path.name for path in workbook.glob("*.ipynb")) == NAMES
+    glossary = (workbook / "glossary.md").read_text()
+    assert glossary.startswith("# 术语表\n")
+    places = re.findall(r'^### <a id="([^"]+)"></a>', glossary, re.MULTILINE)
+    assert len(places) == len(set(places)) == glossary.count("\n### ")
+    linked = {place for name in NAMES for place in LINK.findall((workbook / name).read_text())}
+    assert len(linked) > 50
+    assert linked <= set(places)
 
 
 def cell(kind, source, **more):

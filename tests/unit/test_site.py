@@ -81,9 +81,10 @@ def find_what_is_elsewhere(path, page):
 
 def test_each_notebook_the_glossary_and_each_lab_has_a_page(folder, pages):
     wanted = [path.with_suffix(".html") for path in ROOT.glob("notebooks/*.ipynb")]
+    wanted += [ROOT / "notebooks" / "glossary.html"]
     chinese = {folder / "zh" / path.relative_to(ROOT) for path in wanted}
     wanted += [path.with_name("index.html") for path in ROOT.glob("labs/*/README.md")]
-    wanted += [ROOT / "notebooks" / "glossary.html", ROOT / "docs" / "learners.html"]
+    wanted += [ROOT / "docs" / "learners.html"]
     assert chinese <= set(pages)
     assert {folder / "en" / path.relative_to(ROOT) for path in wanted} <= set(pages)
 
@@ -143,7 +144,7 @@ def test_a_page_leads_to_itself_in_the_other_language(folder, pages):
         code.text for code in chinese.select(".jp-CodeCell .highlight")
     ]
     assert "没有运行各单元格" in chinese.select_one(".note").text
-    assert chinese.select("main a[href^='../../en/notebooks/glossary.html#']")
+    assert chinese.select("main a[href^='glossary.html#']")
 
 
 def test_the_search_knows_each_section_and_leads_to_it(folder, pages):
@@ -155,6 +156,19 @@ def test_the_search_knows_each_section_and_leads_to_it(folder, pages):
         assert page.h1.get_text(" ", strip=True) == title
     (text,) = [row[4] for row in rows if row[3] == "arena" and row[0] == "notebooks/glossary.html"]
     assert text.startswith("A heap of its own that glibc's malloc gives to a thread")
+
+
+def test_a_chinese_word_finds_its_section(folder, pages):
+    """The search looks for a word anywhere in a text: Chinese has no blanks between its words."""
+    script = (folder / "zh" / "search.js").read_text()
+    rows = json.loads(script.removeprefix("window.labSections = ").removesuffix(";\n"))
+    found = [row for row in rows if "页缓存" in row[3]]
+    assert ["notebooks/glossary.html", "术语表"] in [row[:2] for row in found]
+    page = pages[folder / "zh" / "notebooks" / "glossary.html"]
+    assert page.html["lang"] == "zh-Hans"
+    assert page.find(id="page-cache").parent.get_text() == "页缓存（page cache）"
+    assert page.select_one("input[type=search]")["placeholder"] == "页面中的词，次序不限"
+    assert page.select_one("main").get("lang") is None
 
 
 def test_what_was_run_says_so_and_is_kept_until_something_changes(tmp_path):

@@ -7,12 +7,14 @@ import pytest
 from babel.messages.pofile import read_po, write_po
 
 from lablib.language import LOCALES, TRANSLATIONS_DIR
+from lablib.localising import GLOSSARY, split_sections, translate_sections
 from lablib.messages import (
     NOTEBOOKS_DIR,
     OWN,
     Message,
     find_texts,
     find_words,
+    list_glossary_messages,
     list_notebook_messages,
     list_own_messages,
     list_templates,
@@ -28,7 +30,7 @@ LINK = re.compile(r"\]\(([^)\s]+)\)")
 TAG = re.compile(r"</?\w+[^>]*>")
 LOCALE = "zh_CN"
 NAMES = sorted(path.stem for path in NOTEBOOKS_DIR.glob("*.ipynb"))
-CATALOGUES = [OWN, *NAMES]
+CATALOGUES = [OWN, GLOSSARY, *NAMES]
 
 
 def read_catalogue(name):
@@ -196,3 +198,41 @@ def test_the_same_choices_are_right_in_translation(name):
             assert [why.startswith("对。") for why in chinese] == [
                 why.startswith("Yes. ") for why in english
             ], text[:80]
+
+
+HEADING = re.compile(r"### (.+)")
+TRANSLATED_HEADING = re.compile(r'### <a id="(.+?)"></a>\S.*（(.+)）')
+
+
+def test_a_link_to_a_term_finds_it_in_translation():
+    """Links say the English term: its place and the term itself stand in the other heading too."""
+    catalogue = read_catalogue(GLOSSARY)
+    text = (NOTEBOOKS_DIR / "glossary.md").read_text()
+    for section in split_sections(text)[1:]:
+        term = HEADING.match(section)[1]
+        found = TRANSLATED_HEADING.match(catalogue[section].string)
+        assert found, section
+        assert found.groups() == (term.replace(" ", "-"), term)
+
+
+def test_a_term_that_has_changed_stays_english_and_makes_the_catalogue_wrong(tmp_path):
+    text = "# Words\n\n### heap\n\nA place\nfor blocks.\n\n### page\n\nA unit.\n"
+    assert split_sections(text) == [
+        "# Words",
+        "### heap\n\nA place\nfor blocks.",
+        "### page\n\nA unit.",
+    ]
+    translations = {"### heap\n\nA place\nfor blocks.": "### 堆\n\n内存块的地方。"}
+    translated = "# Words\n\n### 堆\n\n内存块的地方。\n\n### page\n\nA unit.\n"
+    assert translate_sections(text, translations) == translated
+    assert translate_sections(text.replace("place", "part"), translations).startswith(
+        "# Words\n\n### heap\n\nA part\n"
+    )
+    path = tmp_path / "glossary.po"
+    first = update_catalogue(path, make_template(list_glossary_messages(text)), LOCALE)
+    for message in first:
+        message.string = message.id
+    write(path, first)
+    changed = make_template(list_glossary_messages(text.replace("A unit", "The unit")))
+    faults = find_faults(changed, update_catalogue(path, changed, LOCALE))
+    assert [fault.split(":")[0] for fault in faults] == ["fuzzy"]
