@@ -13,19 +13,22 @@ from lablib.localising import make_workbook
 NAME = "02_promised_and_paid"
 
 
-@pytest.fixture(scope="module")
-def chinese(tmp_path_factory):
-    """The notebook as the workbook has it in Chinese, with outputs; the recordings stand in for
-    the tracer, which the English one is run with."""
-    notebooks = tmp_path_factory.mktemp("notebooks")
-    for name in (f"{NAME}.ipynb", "glossary.md"):
-        shutil.copy(NOTEBOOKS / name, notebooks)
-    folder, _ = make_workbook(notebooks, "zh_CN")
-    made = nbformat.read(folder / f"{NAME}.ipynb", as_version=4)
+def run_in_chinese(name, folder):
+    """A notebook as the workbook has it in Chinese, with outputs; the recordings stand in for the
+    tracer and the tools, which the English one is run with."""
+    for source in (f"{name}.ipynb", "glossary.md"):
+        shutil.copy(NOTEBOOKS / source, folder)
+    made, _ = make_workbook(folder, "zh_CN")
+    notebook = nbformat.read(made / f"{name}.ipynb", as_version=4)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LAB_LANG", "zh")
         patch.setenv("LAB_SOURCE", "recorded")
-        return execute(made, folder)
+        return execute(notebook, made)
+
+
+@pytest.fixture(scope="module")
+def chinese(tmp_path_factory):
+    return run_in_chinese(NAME, tmp_path_factory.mktemp("notebooks"))
 
 
 def read_shown(notebook):
@@ -71,3 +74,16 @@ def test_a_table_has_chinese_headings(chinese):
     assert "当时没有页" in shown
     for english in ("Your prediction", "The result", "No prediction was kept", "One process"):
         assert english not in shown, english
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("10_which_tool_sees_what", ("你的预测：没有记下", "误报", "录制的")),
+        ("11_incident_room", ("你的预测：没有记下", "时间线", "录制的")),
+    ],
+)
+def test_the_last_notebooks_run_in_chinese(name, words, tmp_path, monkeypatch):
+    monkeypatch.setenv("LAB_INCIDENTS", str(tmp_path / "incidents"))
+    shown = read_shown(run_in_chinese(name, tmp_path))
+    assert [word for word in words if word not in shown] == []
