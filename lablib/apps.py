@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from lablib.errors import AppError, ToolMissingError
+from lablib.language import term
 from lablib.records import AppFiles
 from lablib.release import RELEASE_SIGNAL, limit_app, wait_until_held
 from lablib.truth import resolve_truth
+from lablib.wording import os_reason
 
 APPS_DIR = Path(__file__).resolve().parents[1] / "leaky_apps"
 BUILD_DIR = APPS_DIR / "build"
@@ -52,7 +54,10 @@ def find_source(name: str) -> Path:
     """Return the source file of an app; raises `AppError` for an unknown name."""
     sources = _find_sources()
     if name not in sources:
-        raise AppError(f"there is no app called {name}", f"choose from: {', '.join(list_apps())}")
+        raise AppError(
+            term("there is no app called {name}", name=name),
+            term("choose from: {choices}", choices=", ".join(list_apps())),
+        )
     return sources[name]
 
 
@@ -90,8 +95,8 @@ def run_make(app: AppFiles, *settings: str) -> None:
     for tool in ("make", compiler):
         if shutil.which(tool) is None:
             raise ToolMissingError(
-                f"building the leaky apps needs {tool}",
-                f"run: sudo apt-get install {compiler} libc6-dev make",
+                term("building the leaky apps needs {tool}", tool=tool),
+                term("run: sudo apt-get install {compiler} libc6-dev make", compiler=compiler),
             )
     targets = [path.relative_to(APPS_DIR) for path in (app.executable, app.plugin) if path]
     with _build_lock(app.name):
@@ -103,7 +108,13 @@ def run_make(app: AppFiles, *settings: str) -> None:
         )
     if made.returncode != 0:
         said = next((line for line in made.stderr.splitlines() if "error" in line.lower()), "")
-        raise AppError(f"building {app.name} failed: {said or made.stderr.strip()[-200:]}")
+        raise AppError(
+            term(
+                "building {name} failed: {said}",
+                name=app.name,
+                said=said or made.stderr.strip()[-200:],
+            )
+        )
 
 
 def _find_sources() -> dict[str, Path]:
@@ -124,7 +135,9 @@ def _build_lock(name: str) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
     except OSError as error:
-        raise AppError(f"can't write to {BUILD_DIR} ({error.strerror})") from None
+        raise AppError(
+            term("can't write to {folder} ({reason})", folder=BUILD_DIR, reason=os_reason(error))
+        ) from None
 
 
 class Instrument(Protocol):
@@ -208,7 +221,13 @@ class LocalApp(AbstractContextManager["LocalApp"]):
         while self.read_logs().count(STAYING) < rounds:
             if self._process.poll() is not None or time.monotonic() > deadline_s:
                 said = self.read_logs()[-200:].strip()
-                raise AppError(f"{self.app.name} did not come to its last term; it said: {said}")
+                raise AppError(
+                    term(
+                        "{name} did not come to its last term; it said: {said}",
+                        name=self.app.name,
+                        said=said,
+                    )
+                )
             time.sleep(0.01)
 
     def read_logs(self) -> str:

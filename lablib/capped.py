@@ -24,6 +24,7 @@ from pathlib import Path
 from lablib.apps import BUILD_DIR, build_app
 from lablib.errors import AppError, LabError, ProcessError
 from lablib.group_samples import read_group_sample
+from lablib.language import term
 from lablib.records import CappedRun, GroupEnd, GroupSample, GroupStep, PressureTrace
 from lablib.steering import SteeredApp
 from lablib.tracing.groups import SWAP_SOURCES, CappedGroup
@@ -94,7 +95,7 @@ class CappedExperiment(AbstractContextManager["CappedExperiment"]):
         """
         former = self._apps.get(name)
         if former is not None and former.is_running:
-            raise AppError(f"{name} runs, as process {former.pid}")
+            raise AppError(term("{name} runs, as process {pid}", name=name, pid=former.pid))
         app = self._resources.enter_context(SteeredApp(build_app("eater"), APP_TIMEOUT_S))
         self._group.take(app.pid)
         self._apps[name] = app
@@ -124,7 +125,9 @@ class CappedExperiment(AbstractContextManager["CappedExperiment"]):
         "grow" starts another eater where the last one was killed.
         """
         if self._over.is_set():
-            raise LabError("the experiment is over", "run its cell again to start another")
+            raise LabError(
+                term("the experiment is over"), term("run its cell again to start another")
+            )
         if command == "limit":
             return self._set_limit(int(values[0]))
         if command == "grow" and not self._apps["eater"].is_running:
@@ -205,14 +208,20 @@ class CappedExperiment(AbstractContextManager["CappedExperiment"]):
         deadline = time.monotonic() + SIZE_TIMEOUT_S
         while (memory := self._group.read()).anon_bytes + (memory.swap_bytes or 0) < size_bytes:
             if time.monotonic() > deadline:
-                raise LabError(f"the group did not grow to {size_bytes // MIB} MiB", "grow faster")
+                raise LabError(
+                    term("the group did not grow to {mib} MiB", mib=size_bytes // MIB),
+                    term("grow faster"),
+                )
             time.sleep(0.005)
 
     def _await_kill(self, timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s
         while len(self.ends) == self._ends_awaited:
             if time.monotonic() > deadline:
-                raise LabError(f"nothing was killed within {timeout_s:g} s", "grow faster")
+                raise LabError(
+                    term("nothing was killed within {seconds:g} s", seconds=timeout_s),
+                    term("grow faster"),
+                )
             time.sleep(0.01)
         self._ends_awaited = len(self.ends)
 
@@ -225,7 +234,9 @@ class CappedExperiment(AbstractContextManager["CappedExperiment"]):
             self._group.take(reader.pid)
             output, _ = reader.communicate(b"\n")
         if reader.returncode != 0:
-            raise AppError(f"reading {mib} MiB failed: exit code {reader.returncode}")
+            raise AppError(
+                term("reading {mib} MiB failed: exit code {code}", mib=mib, code=reader.returncode)
+            )
         checksum, size = output.split()
         return {"bytes": int(size), "checksum": int(checksum)}
 

@@ -33,6 +33,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lablib.errors import ProcessError
+from lablib.language import term
 from lablib.records import CHUNK_STATES, HeapMap
 
 _PREV_INUSE = 1
@@ -90,15 +91,21 @@ def read_heap_map(pid: int) -> HeapMap:
             try:
                 heap_map = _read_once(pid, memory)
             except _NoChunksError as error:
-                reason = str(error)
+                reason = error.args[0]
                 continue
             if heap_map.knows_cached:
                 return heap_map
     if heap_map is None:
         raise ProcessError(
-            f"the heap of process {pid} can't be read as glibc's: {reason}",
-            "the lab's programs can be read; others may have another allocator, move the break by "
-            "themselves, or allocate too fast",
+            term(
+                "the heap of process {pid} can't be read as glibc's: {reason}",
+                pid=pid,
+                reason=reason,
+            ),
+            term(
+                "the lab's programs can be read; others may have another allocator, move the "
+                "break by themselves, or allocate too fast"
+            ),
         )
     return heap_map
 
@@ -128,7 +135,7 @@ class _Memory:
         except (OSError, OverflowError):
             content = b""
         if len(content) != 8 * count:
-            raise _NoChunksError(f"nothing can be read at {address:#x}")
+            raise _NoChunksError(term("nothing can be read at {address:#x}", address=address))
         return memoryview(content).cast("Q")
 
 
@@ -140,12 +147,16 @@ def _open_memory(pid: int) -> Iterator[_Memory]:
             yield _Memory(file.fileno())
     except (FileNotFoundError, ProcessLookupError):
         raise ProcessError(
-            f"process {pid} is gone, or has no memory of its own", "see which ones run: ps -e"
+            term("process {pid} is gone, or has no memory of its own", pid=pid),
+            term("see which ones run: ps -e"),
         ) from None
     except PermissionError:
         raise ProcessError(
-            f"the memory of process {pid} is not yours to read",
-            "start the program from the lab, as the same user, or start the lab with: sudo ./lab",
+            term("the memory of process {pid} is not yours to read", pid=pid),
+            term(
+                "start the program from the lab, as the same user, or start the lab with: sudo "
+                "./lab"
+            ),
         ) from None
 
 
@@ -184,8 +195,8 @@ def _find_heap(pid: int, mappings: Sequence[_Mapping]) -> tuple[int, int]:
     parts = [mapping for mapping in mappings if mapping.path == "[heap]"]
     if not parts:
         raise ProcessError(
-            f"process {pid} has no [heap]",
-            "it has not called malloc yet, or its allocator takes its memory from elsewhere",
+            term("process {pid} has no [heap]", pid=pid),
+            term("it has not called malloc yet, or its allocator takes its memory from elsewhere"),
         )
     # Without randomisation an older kernel lets the heap begin inside the program's last page.
     begin = int(
@@ -203,8 +214,8 @@ def _find_library(pid: int, mappings: Sequence[_Mapping]) -> list[_Mapping]:
     ]
     if not data:
         raise ProcessError(
-            f"process {pid} doesn't use glibc's malloc as a shared library",
-            "to read its heap, link the program dynamically, with glibc",
+            term("process {pid} doesn't use glibc's malloc as a shared library", pid=pid),
+            term("to read its heap, link the program dynamically, with glibc"),
         )
     return data
 
@@ -238,16 +249,24 @@ def _walk(memory: _Memory, start: int, end: int) -> _Heap:
             word = words[place + 1]
             if not word & _PREV_INUSE:
                 if words[place] != size:
-                    raise _NoChunksError(f"no free chunk ends at {address:#x}")
+                    raise _NoChunksError(
+                        term("no free chunk ends at {address:#x}", address=address)
+                    )
                 free.append(len(addresses) - 1)
             size = word & ~_FLAGS
             if size < _MIN_CHUNK_BYTES or word & _NEVER_IN_MAIN_HEAP:
-                raise _NoChunksError(f"there is no chunk at {address:#x}")
+                raise _NoChunksError(term("there is no chunk at {address:#x}", address=address))
             addresses.append(address)
             sizes.append(size)
             address += size
     if address != end:
-        raise _NoChunksError(f"the last chunk ends at {address:#x}, the heap at {end:#x}")
+        raise _NoChunksError(
+            term(
+                "the last chunk ends at {address:#x}, the heap at {end:#x}",
+                address=address,
+                end=end,
+            )
+        )
     return _Heap(addresses, sizes, free)
 
 
@@ -264,7 +283,7 @@ def _find_main_arena(memory: _Memory, heap: _Heap, data: Sequence[_Mapping]) -> 
                 at = page + place * _WORD_BYTES
                 if word == heap.addresses[-1] and _are_bins(memory, heap, at):
                     return at
-    raise _NoChunksError("the C library's bins don't fit its chunks")
+    raise _NoChunksError(term("the C library's bins don't fit its chunks"))
 
 
 def _are_bins(memory: _Memory, heap: _Heap, at: int) -> bool:
@@ -300,7 +319,7 @@ def _read_tcache(memory: _Memory, heap: _Heap) -> Iterator[int]:
     be of other threads' arenas.
     """
     if heap.sizes[0] != _TCACHE_CHUNK_BYTES:
-        raise _NoChunksError("this glibc has another tcache")
+        raise _NoChunksError(term("this glibc has another tcache"))
     books = memory.read_words(heap.addresses[0] + _HEADER_BYTES, _TCACHE_BINS // 4 + _TCACHE_BINS)
     counts = struct.unpack(f"{_TCACHE_BINS}H", books[: _TCACHE_BINS // 4])
     for number, count in enumerate(counts):
@@ -309,13 +328,15 @@ def _read_tcache(memory: _Memory, heap: _Heap) -> Iterator[int]:
             address = pointer - _HEADER_BYTES
             size = memory.read_words(address + _WORD_BYTES, 1)[0] & ~_FLAGS
             if size != _MIN_CHUNK_BYTES + number * _HEADER_BYTES:
-                raise _NoChunksError(f"no chunk of the tcache at {address:#x}")
+                raise _NoChunksError(
+                    term("no chunk of the tcache at {address:#x}", address=address)
+                )
             index = heap.find(address)
             if index is not None:
                 yield index
             pointer = _follow(memory, pointer)
         if pointer:
-            raise _NoChunksError("the tcache has more chunks than it counts")
+            raise _NoChunksError(term("the tcache has more chunks than it counts"))
 
 
 def _read_fastbins(memory: _Memory, heap: _Heap, arena: int) -> Iterator[int]:
@@ -327,7 +348,7 @@ def _read_fastbins(memory: _Memory, heap: _Heap, arena: int) -> Iterator[int]:
             index = heap.find(address)
             size = _MIN_CHUNK_BYTES + number * _HEADER_BYTES
             if index is None or index in seen or heap.sizes[index] != size:
-                raise _NoChunksError(f"no chunk of a fastbin at {address:#x}")
+                raise _NoChunksError(term("no chunk of a fastbin at {address:#x}", address=address))
             seen.add(index)
             yield index
             address = _follow(memory, address + _HEADER_BYTES)

@@ -14,6 +14,7 @@ from lablib.containers import remove_leftovers
 from lablib.editing import INCIDENTS_BUILD_DIR
 from lablib.engine import find_engine, stop_own_engine
 from lablib.errors import DockerError, LabError, TracerError
+from lablib.scratch import remove_left_folders
 from lablib.steering import list_segments
 from lablib.sysv import list_system_v_segments, remove_system_v_segment
 from lablib.tracing import client
@@ -25,15 +26,15 @@ STOP_TIMEOUT_S = 10.0
 def clean_up() -> list[str]:
     """Stop and remove this user's apps and their shared memory, containers, images, engine, tracer.
 
-    Also the cgroups and the swap of experiments that were killed. Returns a line for each thing
-    removed. An engine that is not the lab's own runs on. Every step is taken even if another fails;
-    the first failure is raised at the end.
+    Also the cgroups, swap and temporary folders of experiments that were killed. Returns a
+    line for each thing removed. An engine that is not the lab's own runs on. Every step is taken
+    even if another fails; the first failure is raised at the end.
     """
     removed: list[str] = []
     failures: list[LabError] = []
     steps = (
         *(_end_apps, _remove_segments, _remove_programs, _remove_from_engine),
-        *(_stop_service, remove_groups, _stop_engine),
+        *(_stop_service, remove_groups, _stop_engine, _remove_folders),
     )
     for step in steps:
         try:
@@ -89,6 +90,10 @@ def _remove_programs() -> list[str]:
     folders = [*INCIDENTS_BUILD_DIR.glob("*")]
     shutil.rmtree(INCIDENTS_BUILD_DIR, ignore_errors=True)
     return [f"the programs of the incident {folder.name}" for folder in folders]
+
+
+def _remove_folders() -> list[str]:
+    return [f"the temporary folder {folder}" for folder in remove_left_folders()]
 
 
 def _stop_service() -> list[str]:

@@ -21,7 +21,7 @@ from lablib.cli_release import release
 from lablib.cli_site import site
 from lablib.cli_trace import json_option, print_json, replay, trace
 from lablib.errors import LabError
-from lablib.language import LOCALES, reader_locale
+from lablib.language import LOCALES, reader_locale, term
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 
@@ -196,10 +196,13 @@ def bundle(file: Path | None) -> None:
 @verbs.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
 @click.argument("pytest_args", nargs=-1, type=click.UNPROCESSED)
 def test(pytest_args: tuple[str, ...]) -> None:
-    """Run all tests, in two processes at once; with further words, those that pytest is told of."""
+    """Run all tests, in three processes at once; with further words, those that pytest is told of.
+
+    On one processor it is two: tests wait for programs, kernels and pages more than they compute.
+    """
     _require_folder("tests")
     os.chdir(CHECKOUT)
-    words = pytest_args or ("-n", str(min(2, len(os.sched_getaffinity(0)))))
+    words = pytest_args or ("-n", str(min(3, 1 + len(os.sched_getaffinity(0)))))
     os.execv(sys.executable, [sys.executable, "-m", "pytest", *words])
 
 
@@ -219,7 +222,10 @@ def version() -> None:
 
 def _require_folder(name: str) -> None:
     if not (CHECKOUT / name).is_dir():
-        raise LabError(f"this hand-out of the lab has no {name}", "take the whole lab for that")
+        raise LabError(
+            term("this hand-out of the lab has no {folder}", folder=name),
+            term("take the whole lab for that"),
+        )
 
 
 def _end_in_order(number: int, frame: FrameType | None) -> NoReturn:

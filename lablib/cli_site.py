@@ -31,14 +31,16 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 def site(folder: Path, language: str, no_run: bool) -> None:
     """Make a site of the workbook: static pages, for a browser without a server or a network.
 
-    The notebooks are run on their recordings, which takes minutes at first; what hasn't changed
-    isn't run again.
+    The notebooks are run on their recordings, which takes minutes at first. Each that has run is
+    kept: what hasn't changed isn't run again, and after Ctrl-C the rest is. A site with a link that
+    leads nowhere is not built.
     """
     from lablib.report import make_console
+    from lablib.scratch import make_scratch_folder
     from lablib.site import build_site, make_editions
 
-    editions = [each for each in make_editions(CHECKOUT) if language in (each.code, "all")]
     console = make_console(is_json=False)
-    with console.status("") as status:
-        made = build_site(CHECKOUT, folder, editions, not no_run, tell=status.update)
-    click.echo(f"{made.pages} pages; open {made.first_page} in a browser")
+    with make_scratch_folder("site") as made, console.status("making the pages ..."):
+        editions = [e for e in make_editions(CHECKOUT, made) if language in (e.code, "all")]
+        built = build_site(CHECKOUT, folder, editions, not no_run, tell=console.print)
+    click.echo(f"{built.pages} pages; open {built.first_page} in a browser")

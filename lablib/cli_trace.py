@@ -148,11 +148,14 @@ def replay(file: Path, as_json: bool) -> None:
 def _choose_for_running(source: str) -> str:
     """Return the source for a program that runs already; raises `TracerError` if it has none."""
     from lablib.errors import TracerError
+    from lablib.language import term
 
     if source == "preload":
         raise TracerError(
-            "the preload source counts from inside the program, which must be started with it",
-            "run: ./lab trace --source preload -- COMMAND",
+            term(
+                "the preload source counts from inside the program, which must be started with it"
+            ),
+            term("run: ./lab trace --source preload -- COMMAND"),
         )
     return "ebpf"
 
@@ -160,9 +163,13 @@ def _choose_for_running(source: str) -> str:
 def _check_is_there(pid: int) -> None:
     """Tell of a missing process before anything is started for it."""
     from lablib.errors import TargetError
+    from lablib.language import term
 
     if pid <= 0 or not Path(f"/proc/{pid}").exists():
-        raise TargetError(f"there is no process {pid}", "look for its number with: pgrep -a NAME")
+        raise TargetError(
+            term("there is no process {pid}", pid=pid),
+            term("look for its number with: pgrep -a NAME"),
+        )
 
 
 def _print_trace(recorded: Any, verdict: Any, as_json: bool) -> NoReturn:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import secrets
 import shutil
 import subprocess
+import sys
 import tarfile
 import time
 from collections.abc import Iterator, Sequence
@@ -20,11 +22,17 @@ from docker.models.containers import Container
 from lablib.apps import Instrument
 from lablib.engine import DOCKER_FAILURES, Engine, tell, translate_errors
 from lablib.errors import AppError, DockerError
+from lablib.language import term
 from lablib.records import AppFiles, ContainerEnd
 from lablib.release import LIFETIME_S, MEMORY_CAP_BYTES, wait_until_held
 
 LABEL = "memory-leak-lab"
 """The label of everything that the lab makes in an engine; its value is the owner's user id."""
+
+
+_RUN_LABEL = f"{LABEL}-run"
+_MINDER = Path(__file__).with_name("minder.py")
+_REMOVAL_TIMEOUT_S = 20.0
 
 
 def build_image(engine: Engine, app: AppFiles, tag: str) -> str:
@@ -35,7 +43,9 @@ def build_image(engine: Engine, app: AppFiles, tag: str) -> str:
     """
     busybox = shutil.which("busybox")
     if busybox is None:
-        raise DockerError("the image needs busybox", "run: sudo apt-get install busybox-static")
+        raise DockerError(
+            term("the image needs busybox"), term("run: sudo apt-get install busybox-static")
+        )
     context = io.BytesIO()
     with tarfile.open(fileobj=context, mode="w") as archive:
         _add_text(archive, "Dockerfile", 'FROM scratch\nCOPY root/ /\nENTRYPOINT ["/app"]\n')
@@ -59,7 +69,9 @@ def build_image(engine: Engine, app: AppFiles, tag: str) -> str:
             fileobj=context, custom_context=True, tag=name, rm=True, labels={LABEL: _owner()}
         )
     except DOCKER_FAILURES as error:
-        raise DockerError(f"building the image {name} failed: {tell(error)}") from None
+        raise DockerError(
+            term("building the image {name} failed: {error}", name=name, error=tell(error))
+        ) from None
     return name
 
 
@@ -67,7 +79,8 @@ class ContainerApp(AbstractContextManager["ContainerApp"]):
     """An app that runs in a container; a context manager that removes it.
 
     It runs as the calling user, without capabilities or network. Its memory cap includes swap, but
-    where it is given another cap alone, as `docker run -m` does.
+    where it is given another cap alone, as `docker run -m` does. It goes also when this process is
+    killed: another one minds it (minder.py).
     """
 
     instrument: Instrument | None = None
@@ -84,31 +97,36 @@ class ContainerApp(AbstractContextManager["ContainerApp"]):
         name: str = "app",
         memory_bytes: int | None = None,
         swaps: bool = True,
+        owns_image: bool = False,
     ) -> None:
         """Start the app held before its first term.
 
         With `memory_bytes` that is its memory, and how much swap comes on top is Docker's choice;
-        none, if it is not to swap.
+        none, if it is not to swap. An image that it owns goes with it.
 
         Raises `DockerError`, also when a container called `name` exists that is not the lab's.
         """
         self.app = app
         self.name = name
         self._engine = engine
-        remove_container(engine, name)
+        self._image = image if owns_image else ""
+        self._minder: subprocess.Popen[bytes] | None = None
         self._container: Container | None = None
         words = ["--rate", f"{rate:g}", "--wait", "--lifetime", str(LIFETIME_S)]
         options = _limit_container(name, memory_bytes, swaps)
         self.run_words = _word_run(image, options, words)
+        token = secrets.token_hex(8)
+        options["labels"] = {**options["labels"], _RUN_LABEL: token}
         try:
-            self._container = engine.client.containers.create(image, words, **options)
-            self._container.start()
-            self._container.reload()
-            self.pid = int(self._container.attrs["State"]["Pid"])
+            remove_container(engine, name)
+            self._minder = _start_minder(engine, f"{_RUN_LABEL}={token}", self._image)
+            self.pid = self._start(image, words, options)
             wait_until_held(self.pid)
         except (*DOCKER_FAILURES, AppError) as error:
             self.close()
-            raise DockerError(f"the container {name} did not start: {tell(error)}") from None
+            raise DockerError(
+                term("the container {name} did not start: {error}", name=name, error=tell(error))
+            ) from None
         except BaseException:
             self.close()
             raise
@@ -157,19 +175,56 @@ class ContainerApp(AbstractContextManager["ContainerApp"]):
             code, output = self._running().exec_run(["/bin/cat", "/app.c"])
         text = b"".join([output] if isinstance(output, bytes) else output).decode(errors="replace")
         if code != 0:
-            raise DockerError(f"docker exec failed: {text.strip()}")
+            raise DockerError(term("docker exec failed: {said}", said=text.strip()))
         return text
 
     def close(self) -> None:
-        """Remove the container, running or not."""
-        if self._container is not None:
-            _remove(self._container)
-            self._container = None
+        """Remove the container, running or not; what that fails at is left to the minder."""
+        letter = b""
+        try:
+            if self._container is not None:
+                _remove(self._container)
+                self._container, letter = None, b"."
+            if self._image:
+                remove_image(self._engine, self._image)
+                self._image = ""
+        except BaseException:
+            letter = b""
+            raise
+        finally:
+            self._dismiss_minder(letter)
+
+    def _dismiss_minder(self, letter: bytes) -> None:
+        """Close the minder's input; without a letter it looks for what was made, and removes it.
+
+        An engine may have made a container of which it could not tell us any more.
+        """
+        minder, self._minder = self._minder, None
+        if minder is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):  # it goes on by itself
+                minder.communicate(letter, _REMOVAL_TIMEOUT_S)
+
+    def _start(self, image: str, words: list[str], options: dict[str, Any]) -> int:
+        self._container = self._engine.client.containers.create(image, words, **options)
+        self._container.start()
+        self._container.reload()
+        return int(self._container.attrs["State"]["Pid"])
 
     def _running(self) -> Container:
         if self._container is None:
-            raise DockerError(f"the container {self.name} has been removed")
+            raise DockerError(term("the container {name} has been removed", name=self.name))
         return self._container
+
+
+def _start_minder(engine: Engine, label: str, image: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-I", str(_MINDER), engine.host, label, *([image] if image else [])],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+        start_new_session=True,
+    )
 
 
 _FLAGS = {
@@ -227,13 +282,15 @@ def copy_from_image(engine: Engine, image: str, path: str, folder: Path) -> Path
         finally:
             _remove(donor)
     except DOCKER_FAILURES as error:
-        raise DockerError(f"docker cp from {image} failed: {tell(error)}") from None
+        raise DockerError(
+            term("docker cp from {image} failed: {error}", image=image, error=tell(error))
+        ) from None
     target = folder / path.lstrip("/")
     target.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(fileobj=archive) as files:
         file = files.extractfile(Path(path).name)
         if file is None:
-            raise DockerError(f"{path} in {image} is not a file")
+            raise DockerError(term("{path} in {image} is not a file", path=path, image=image))
         target.write_bytes(file.read())
     target.chmod(0o755)
     return target
@@ -244,9 +301,14 @@ def find_container_pid(engine: Engine, name: str) -> int:
     try:
         state = engine.client.containers.get(name).attrs["State"]
     except DOCKER_FAILURES:
-        raise DockerError(f"there is no container called {name}", "see: docker ps") from None
+        raise DockerError(
+            term("there is no container called {name}", name=name), term("see: docker ps")
+        ) from None
     if not state["Running"]:
-        raise DockerError(f"the container {name} is not running", f"run: docker start {name}")
+        raise DockerError(
+            term("the container {name} is not running", name=name),
+            term("run: docker start {name}", name=name),
+        )
     return int(state["Pid"])
 
 
@@ -258,8 +320,8 @@ def remove_container(engine: Engine, name: str) -> None:
         return
     if found.labels.get(LABEL) != _owner():
         raise DockerError(
-            f"a container called {name} exists already and is not this lab's",
-            f"run: docker rename {name} SOMETHING-ELSE (or use --local)",
+            term("a container called {name} exists already and is not this lab's", name=name),
+            term("run: docker rename {name} SOMETHING-ELSE (or use --local)", name=name),
         )
     _remove(found)
 
@@ -275,24 +337,36 @@ def remove_leftovers(engine: Engine) -> list[str]:
     mine: dict[str, str | list[str] | bool] = {"label": f"{LABEL}={_owner()}"}
     removed = []
     with translate_errors("docker rm"):
-        for container in engine.client.containers.list(all=True, filters=mine):
+        for container in engine.client.containers.list(all=True, filters=mine, ignore_removed=True):
             removed.append(f"container {container.name}")
             _remove(container)
         for image in engine.client.images.list(filters=mine):
             removed += [f"image {tag}" for tag in image.tags]
-            engine.client.images.remove(str(image.id), force=True)
+            remove_image(engine, str(image.id))
     return removed
 
 
 def _remove(container: Container) -> None:
+    deadline_s = time.monotonic() + _REMOVAL_TIMEOUT_S
     try:
-        container.remove(force=True, v=True)
-    except docker.errors.NotFound:
-        pass
+        while True:
+            try:
+                container.remove(force=True, v=True)
+            except docker.errors.NotFound:
+                return
+            except docker.errors.APIError as error:
+                # 409: another one, such as a minder, is about to remove it
+                if error.status_code != 409 or time.monotonic() > deadline_s:
+                    raise
+            time.sleep(0.05)
     except DOCKER_FAILURES as error:
         raise DockerError(
-            f"the container {container.name} could not be removed: {tell(error)}",
-            "run: ./lab clean",
+            term(
+                "the container {name} could not be removed: {error}",
+                name=container.name,
+                error=tell(error),
+            ),
+            term("run: ./lab clean"),
         ) from None
 
 

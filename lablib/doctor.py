@@ -100,7 +100,7 @@ def attempt(name: str, trial: Trial) -> Capability:
     except LabError as error:
         return Capability(name, False, error.message, error.fix)
     except (OSError, subprocess.SubprocessError) as error:
-        return Capability(name, False, str(error), "see the message")
+        return Capability(name, False, str(error), term("see the message"))
 
 
 def render_capabilities(capabilities: list[Capability]) -> RenderableType:
@@ -119,7 +119,10 @@ def try_compiler() -> str:
     control = build_app(CONTROL).source.read_text()
     for compiler, language, text in (("gcc", "c", control), ("g++", "c++", "#include <vector>")):
         if shutil.which(compiler) is None:
-            raise LabError(f"there is no {compiler}", f"run: sudo apt-get install {compiler}")
+            raise LabError(
+                term("there is no {compiler}", compiler=compiler),
+                term("run: sudo apt-get install {compiler}", compiler=compiler),
+            )
         made = subprocess.run(
             [compiler, f"-I{APPS_DIR}", "-x", language, "-c", "-o", os.devnull, "-"],
             input=text,
@@ -129,17 +132,17 @@ def try_compiler() -> str:
         )
         if made.returncode != 0:
             raise LabError(
-                f"{compiler} did not compile a program",
-                f"run: sudo apt-get install {compiler} libc6-dev",
+                term("{compiler} did not compile a program", compiler=compiler),
+                term("run: sudo apt-get install {compiler} libc6-dev", compiler=compiler),
             )
-    return "compiled a program, in C and in C++"
+    return term("compiled a program, in C and in C++")
 
 
 def try_vmstat() -> str:
     """Read one line of vmstat."""
     with closing(sample_vmstat()) as samples:
         sample = next(samples)
-    return f"read one line: {sample.free_bytes >> 20:,} MiB free"
+    return term("read one line: {free:,} MiB free", free=sample.free_bytes >> 20)
 
 
 def try_jupyterlab() -> str:
@@ -151,8 +154,8 @@ def try_jupyterlab() -> str:
         check=False,
     )
     if asked.returncode != 0:
-        raise LabError("JupyterLab does not start", "run: rm -r .venv && ./lab doctor")
-    return f"started it: version {asked.stdout.strip()}"
+        raise LabError(term("JupyterLab does not start"), term("run: rm -r .venv && ./lab doctor"))
+    return term("started it: version {version}", version=asked.stdout.strip())
 
 
 def try_service(after: ExitStack) -> str:
@@ -162,9 +165,9 @@ def try_service(after: ExitStack) -> str:
     except LabError:
         status = start_service()
         after.callback(client.stop_service)
-        return f"started it on Linux {status['kernel']}, and stopped it again"
+        return term("started it on Linux {kernel}, and stopped it again", kernel=status["kernel"])
     client.connect().close()
-    return f"it runs, as process {status['pid']}"
+    return term("it runs, as process {pid}", pid=status["pid"])
 
 
 def try_ebpf() -> str:
@@ -189,12 +192,22 @@ def _count_control(source: Source) -> str:
         events = tracer.stop().events
     if (events.allocations, events.frees) != (CONTROL_TERMS, CONTROL_TERMS) or events.missed:
         raise LabError(
-            f"of {CONTROL_TERMS} allocations and as many frees there were seen "
-            f"{events.allocations} and {events.frees}",
-            "please report this with your kernel's version (uname -r)",
+            term(
+                "of {wanted} allocations and as many frees there were seen {allocations} and "
+                "{frees}",
+                wanted=CONTROL_TERMS,
+                allocations=events.allocations,
+                frees=events.frees,
+            ),
+            term("please report this with your kernel's version (uname -r)"),
         )
-    how = "attached" if instrument is None else "started it with the interposer"
-    return f"{how}, and counted {events.allocations} of {CONTROL_TERMS} allocations"
+    how = term("attached" if instrument is None else "started it with the interposer")
+    return term(
+        "{how}, and counted {count} of {total} allocations",
+        how=how,
+        count=events.allocations,
+        total=CONTROL_TERMS,
+    )
 
 
 def try_page_faults() -> str:
@@ -210,10 +223,16 @@ def try_page_faults() -> str:
     counted = trace.faults_in(block["address"], block["address"] + block["bytes"])
     if counted != block["pages"] or not trace.is_complete:
         raise LabError(
-            f"of {block['pages']} pages that were touched the tracer saw {counted}",
-            "please report this with your kernel's version (uname -r)",
+            term(
+                "of {touched} pages that were touched the tracer saw {counted}",
+                touched=block["pages"],
+                counted=counted,
+            ),
+            term("please report this with your kernel's version (uname -r)"),
         )
-    return f"attached, and counted {counted} of {block['pages']} page faults"
+    return term(
+        "attached, and counted {count} of {total} page faults", count=counted, total=block["pages"]
+    )
 
 
 def try_memleak() -> str:
@@ -223,9 +242,10 @@ def try_memleak() -> str:
         report = run_memleak(app.pid, seconds=1)
     if "Attaching to pid" not in report.output or "Traceback" in report.output:
         raise LabError(
-            "bcc's memleak did not attach", "run: sudo apt-get install --reinstall bpfcc-tools"
+            term("bcc's memleak did not attach"),
+            term("run: sudo apt-get install --reinstall bpfcc-tools"),
         )
-    return "attached to a program"
+    return term("attached to a program")
 
 
 def try_docker(after: ExitStack) -> str:
@@ -234,9 +254,11 @@ def try_docker(after: ExitStack) -> str:
     with start_app(Runtime(engine), CONTROL, name="lab-doctor") as app:
         is_whole = app.read_source() == build_app(CONTROL).source.read_text()
     if not is_whole:
-        raise LabError("a container's files are not what was put in", "run: ./lab clean")
-    which = "the lab's own engine" if engine.is_own else engine.host
-    return f"built an image and ran it, with {which}"
+        raise LabError(
+            term("a container's files are not what was put in"), term("run: ./lab clean")
+        )
+    which = term("the lab's own engine") if engine.is_own else engine.host
+    return term("built an image and ran it, with {engine}", engine=which)
 
 
 def _find_engine(after: ExitStack) -> Engine:
@@ -251,7 +273,7 @@ def _find_engine(after: ExitStack) -> Engine:
 def try_sandbox() -> str:
     """Run a program in the sandbox that the labs are judged in."""
     require_sandbox()
-    return "ran a program in it, without network and without anybody's files"
+    return term("ran a program in it, without network and without anybody's files")
 
 
 def try_cgroup() -> str:
@@ -264,16 +286,29 @@ def try_cgroup() -> str:
         group.take(app.pid)
         app.ask("grow", EATER_MIB_PER_S)
         if not _await(lambda: not app.is_running):
-            raise LabError(f"a program outgrew its cap of {CAP_BYTES >> 20} MiB and was not killed")
+            raise LabError(
+                term(
+                    "a program outgrew its cap of {mib} MiB and was not killed", mib=CAP_BYTES >> 20
+                )
+            )
         memory, trace = group.read(), tracer.stop()
     victims = [kill.pid for kill in trace.oom_kills]
     if memory.oom_kills != 1 or (victims != [app.pid] and "oom_kills" not in trace.unavailable):
         raise LabError(
-            f"process {app.pid} outgrew its cap; the kernel counted {memory.oom_kills} OOM kills, "
-            f"and told of {victims}",
-            "please report this with your kernel's version (uname -r)",
+            term(
+                "process {pid} outgrew its cap; the kernel counted {kills} OOM kills, and told of "
+                "{victims}",
+                pid=app.pid,
+                kills=memory.oom_kills,
+                victims=victims,
+            ),
+            term("please report this with your kernel's version (uname -r)"),
         )
-    return f"v{memory.version}: capped a program at {CAP_BYTES >> 20} MiB, and saw it OOM-killed"
+    return term(
+        "v{version}: capped a program at {cap} MiB, and saw it OOM-killed",
+        version=memory.version,
+        cap=CAP_BYTES >> 20,
+    )
 
 
 def try_swap() -> str:
@@ -285,9 +320,16 @@ def try_swap() -> str:
         group.take(app.pid)
         app.ask("grow", EATER_MIB_PER_S)
         if not _await(lambda: (group.read().swap_bytes or 0) >= SWAP_BYTES // 4):
-            raise LabError(f"a program outgrew its cap, and nothing went to {group.swap_source}")
-    where = SWAP_SOURCES[group.swap_source]
-    return f"a capped program's pages went to {SWAP_BYTES >> 20} MiB of swap, {where}; removed it"
+            raise LabError(
+                term(
+                    "a program outgrew its cap, and nothing went to {swap}", swap=group.swap_source
+                )
+            )
+    return term(
+        "a capped program's pages went to {size} MiB of swap, {where}; removed it",
+        size=SWAP_BYTES >> 20,
+        where=SWAP_SOURCES[group.swap_source],
+    )
 
 
 def _await(condition: Callable[[], bool]) -> bool:

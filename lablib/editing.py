@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from pathlib import Path
 
 from lablib.apps import APPS_DIR, BUILD_DIR
 from lablib.errors import AppError
+from lablib.language import term
 from lablib.records import AppFiles
+from lablib.wording import os_reason
 
 OWN_DIR = BUILD_DIR / "own"
 """Where such sources and programs lie."""
@@ -38,7 +41,7 @@ def _find_function(source: str, name: str) -> tuple[int, int]:
     """The braces of a function at the outermost level stand at the start of their lines."""
     found = re.search(rf"^[\w *]*\b{re.escape(name)}\([^;]*?\)\n\{{.*?^\}}", source, re.M | re.S)
     if found is None:
-        raise AppError(f"there is no function {name} in the source")
+        raise AppError(term("there is no function {name} in the source", name=name))
     return found.span()
 
 
@@ -49,25 +52,36 @@ def build_source(name: str, source: str, build_dir: Path = BUILD_DIR) -> tuple[A
     `BUILD_DIR`; without one that is `OWN_DIR`. Raises `AppError` with the first error.
     """
     if not _NAME.fullmatch(name):
-        raise AppError(f"{name} is no name for a program", "use letters, digits and underscores")
+        raise AppError(
+            term("{name} is no name for a program", name=name),
+            term("use letters, digits and underscores"),
+        )
     executable = build_dir / OWN_DIR.name / name
     file = executable.with_suffix(".c")
     try:
         executable.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(source)
     except OSError as error:
-        raise AppError(f"can't write to {executable.parent} ({error.strerror})") from None
+        raise AppError(
+            term(
+                "can't write to {folder} ({reason})",
+                folder=executable.parent,
+                reason=os_reason(error),
+            )
+        ) from None
     target = str(executable.relative_to(APPS_DIR))
     made = subprocess.run(
         ["make", "-s", "-C", APPS_DIR, f"BUILD={build_dir.relative_to(APPS_DIR)}", target],
         capture_output=True,
         text=True,
         check=False,
+        env={**os.environ, "LC_ALL": "C.UTF-8"},  # the words "error" and "warning" are looked for
     )
     said = [_shorten(line) for line in made.stderr.splitlines()]
     if made.returncode != 0:
         errors = [line for line in said if "error" in line.lower()] or said[-1:]
-        raise AppError(f"it doesn't compile: {errors[0] if errors else 'make failed'}")
+        complaint = errors[0] if errors else "make failed"
+        raise AppError(term("it doesn't compile: {error}", error=complaint))
     warnings = "\n".join(line for line in said if " warning: " in line)
     return AppFiles(name, executable, file, {}), warnings
 

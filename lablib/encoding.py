@@ -2,7 +2,8 @@
 
     {"kind": "ProcessSizes", "fields": {"elapsed_s": 0.2, "rss_bytes": 4096, ...}}
 
-Whatever is no such thing is refused with a `ValueError`.
+A text for the reader that `term` has made stays one: its template and fields are written beside
+the English. Whatever is no such thing is refused with a `ValueError`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
+from lablib.language import Said, Term, pack_text, unpack_text
 from lablib.records import (
     AddressSpace,
     CappedRun,
@@ -84,8 +86,8 @@ class Encoder:
             return {"kind": kind, "items": [self.encode(each) for each in value]}
         if type(value) is dict and all(type(key) is str for key in value):
             return {"kind": kind, "items": {key: self.encode(each) for key, each in value.items()}}
-        if type(value) in _PLAIN:
-            return {"kind": "plain", "value": value}
+        if type(value) in (*_PLAIN, Term, Said):
+            return {"kind": "plain", "value": self._encode_field(value)}
         raise ValueError(f"a {kind} can't be recorded")
 
     def _fields(self, record: Any) -> dict[str, Any]:
@@ -105,6 +107,8 @@ class Encoder:
             return {key: self._encode_field(each) for key, each in value.items()}
         if isinstance(value, bytes):
             return base64.b64encode(value).decode()
+        if isinstance(value, str):
+            return pack_text(value)
         if isinstance(value, _PLAIN):
             return value
         raise ValueError(f"a {type(value).__name__} can't be recorded")
@@ -129,8 +133,9 @@ class Decoder:
             return _CONTAINERS[kind](self.decode(each) for each in encoded["items"])
         if kind == "dict":
             return {key: self.decode(each) for key, each in encoded["items"].items()}
-        if kind == "plain" and isinstance(encoded["value"], _PLAIN):
-            return encoded["value"]
+        if kind == "plain":
+            value = encoded["value"]
+            return value if isinstance(value, _PLAIN) else unpack_text(value)
         raise ValueError(f"nothing is known of the kind {kind}")
 
     def _make(self, record: type, fields: Any) -> Any:
@@ -163,6 +168,8 @@ class Decoder:
             return base64.b64decode(value, validate=True)
         if type(value) is wanted or (wanted is float and type(value) is int):
             return value
+        if wanted is str and type(value) is dict:
+            return unpack_text(value)
         raise ValueError(f"{value!r} is no {wanted}")
 
 

@@ -16,11 +16,12 @@ from docker.errors import DockerException
 from requests.exceptions import RequestException
 
 from lablib.errors import DockerError, LabError
+from lablib.language import term
 from lablib.privilege import root_prefix
 
 START_TIMEOUT_S = 20.0
 
-INSTALL_FIX = "run: sudo apt-get install docker.io (or use --local)"
+INSTALL_FIX = term("run: sudo apt-get install docker.io (or use --local)")
 
 DOCKER_FAILURES = (DockerException, RequestException)
 """What docker's package raises when an engine refuses or does not answer."""
@@ -58,9 +59,11 @@ def find_engine(may_start: bool = True) -> Engine:
         if (client := _connect(host)) is not None:
             return Engine(client, host, is_own)
     if not may_start:
-        raise DockerError("no Docker engine answers", "run: ./lab demo, which starts one")
+        raise DockerError(
+            term("no Docker engine answers"), term("run: ./lab demo, which starts one")
+        )
     if shutil.which("dockerd", path=f"{os.environ['PATH']}:/usr/sbin:/sbin") is None:
-        raise DockerError("Docker's engine is not installed", INSTALL_FIX)
+        raise DockerError(term("Docker's engine is not installed"), INSTALL_FIX)
     _start_own_engine()
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline:
@@ -69,7 +72,9 @@ def find_engine(may_start: bool = True) -> Engine:
         time.sleep(0.1)
     said = _read_last_line(Path(f"{own_engine_dir()}.log"))
     stop_own_engine()
-    raise DockerError(f"the lab's Docker engine did not come up ({said})", "use --local")
+    raise DockerError(
+        term("the lab's Docker engine did not come up ({said})", said=said), term("use --local")
+    )
 
 
 def stop_own_engine() -> bool:
@@ -113,12 +118,14 @@ def _start_own_engine() -> None:
 
 def _run_as_root(script: str, *arguments: str) -> None:
     try:
-        prefix = root_prefix("the lab's own Docker engine")
+        prefix = root_prefix(term("the lab's own Docker engine"))
     except LabError as error:
-        raise DockerError(error.message, f"{error.fix}, or use --local") from None
+        raise DockerError(error.message, term("{fix}, or use --local", fix=error.fix)) from None
     done = subprocess.run([*prefix, "/bin/sh", "-c", script, "sh", *arguments], check=False)
     if done.returncode != 0:
-        raise DockerError("the lab's Docker engine could not be started or stopped", "try: sudo -v")
+        raise DockerError(
+            term("the lab's Docker engine could not be started or stopped"), term("try: sudo -v")
+        )
 
 
 def _connect(host: str) -> docker.DockerClient | None:
@@ -139,7 +146,9 @@ def translate_errors(what: str) -> Iterator[None]:
     try:
         yield
     except DOCKER_FAILURES as error:
-        raise DockerError(f"{what} failed: {tell(error)}", "see: docker ps -a") from None
+        raise DockerError(
+            term("{what} failed: {error}", what=what, error=tell(error)), term("see: docker ps -a")
+        ) from None
 
 
 def tell(error: Exception) -> str:

@@ -17,11 +17,14 @@ The tree:
 
 from __future__ import annotations
 
+from lablib.language import say, term
+
 
 class LabError(Exception):
     """Something that the lab could not do.
 
-    `message` says what failed; `fix` is the command or the step that mends it, or "".
+    `message` says what failed; `fix` is the command or the step that mends it, or "". Both are
+    English; made by `term`, they are said in the reader's language.
     """
 
     def __init__(self, message: str, fix: str = "") -> None:
@@ -30,8 +33,15 @@ class LabError(Exception):
         self.fix = fix
 
     def __str__(self) -> str:
-        """One line: what failed, then what to do."""
-        return f"{self.message}; {self.fix}" if self.fix else self.message
+        """One line in the reader's language: what failed, then what to do."""
+        return say(self.sentence)
+
+    @property
+    def sentence(self) -> str:
+        """The same as a `term`: for what keeps it, and is read in whichever language."""
+        if not self.fix:
+            return self.message
+        return term("{reason}; {fix}", reason=self.message, fix=self.fix)
 
 
 class TargetError(LabError):

@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable
 
 from lablib.errors import AppError, LabError, TargetError, TracerError
+from lablib.language import term
 from lablib.linking import LinkedProgram, read_linked_program
 from lablib.ptrace import (
     CONT,
@@ -37,8 +38,8 @@ from lablib.ptrace import (
     read_syscall,
 )
 
-TRACE_RUNNING = "start it yourself, then run: ./lab trace --pid N"
-TRACE_AS_ROOT = "start it yourself, then run: sudo ./lab trace --pid N"
+TRACE_RUNNING = term("start it yourself, then run: ./lab trace --pid N")
+TRACE_AS_ROOT = term("start it yourself, then run: sudo ./lab trace --pid N")
 
 _POLL_S = 0.002
 
@@ -125,7 +126,9 @@ class Hold:
         if self._holder is None:
             return
         if self._holder != threading.get_ident():
-            raise TracerError(f"{self._name} can only be released by the thread that started it")
+            raise TracerError(
+                term("{name} can only be released by the thread that started it", name=self._name)
+            )
         with contextlib.suppress(ProcessLookupError):  # killed in the meantime
             ptrace(DETACH, self.pid)
         self._holder = None
@@ -160,12 +163,22 @@ class Hold:
 
     def explain_end(self) -> LabError:
         """Return the error for a program that has ended too early."""
-        message = f"{self._name} ended before its first instruction"
         code = self.exit_code or 0
         if code < 0:
-            return AppError(f"{message}, by signal {-code}")
+            return AppError(
+                term(
+                    "{name} ended before its first instruction, by signal {signal}",
+                    name=self._name,
+                    signal=-code,
+                )
+            )
         return AppError(
-            f"{message} with exit code {code}", "see what it printed: a library may be missing"
+            term(
+                "{name} ended before its first instruction with exit code {code}",
+                name=self._name,
+                code=code,
+            ),
+            term("see what it printed: a library may be missing"),
         )
 
 
@@ -181,7 +194,10 @@ def _check_rights(pid: int, name: str) -> None:
     sets_group = status.st_mode & runs_as_group == runs_as_group and status.st_gid != os.getegid()
     if sets_user or sets_group or "security.capability" in os.listxattr(file):
         raise TargetError(
-            f"{name} has rights of its own (setuid, setgid or capabilities) that it would lose "
-            "if it were held at its start",
+            term(
+                "{name} has rights of its own (setuid, setgid or capabilities) that it would lose "
+                "if it were held at its start",
+                name=name,
+            ),
             TRACE_AS_ROOT,
         )

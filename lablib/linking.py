@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lablib.errors import TargetError
+from lablib.language import term
 from lablib.ptrace import Syscall
 
 _PROT_READ = 1
@@ -42,7 +43,9 @@ def read_linked_program(pid: int, name: str) -> LinkedProgram | None:
     with open(f"/proc/{pid}/exe", "rb") as file:
         magic, bits, entry, offset, size, count = _ELF_HEADER.unpack(file.read(_ELF_HEADER.size))
         if (magic, bits) != (b"\x7fELF", 2):
-            raise TargetError(f"{name} is not a 64-bit program", "build it for this machine")
+            raise TargetError(
+                term("{name} is not a 64-bit program", name=name), term("build it for this machine")
+            )
         file.seek(offset)
         headers = [_PROGRAM_HEADER.unpack_from(file.read(size)) for _ in range(count)]
     if not any(kind == _PT_INTERP for kind, _, _ in headers):

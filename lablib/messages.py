@@ -22,18 +22,25 @@ from babel.messages.pofile import read_po, write_po
 
 from lablib.language import LOCALES, TRANSLATIONS_DIR
 from lablib.localising import GLOSSARY, split_sections
+from lablib.presenter.notes import list_texts
 
 PACKAGE = Path(__file__).parent
 CHECKOUT = PACKAGE.parent
 NOTEBOOKS_DIR = CHECKOUT / "notebooks"
+PRESENTING_PAGE = CHECKOUT / "instructor" / "presenting.md"
+INCIDENT_LAB = CHECKOUT / "labs" / "incident"
+"""The one lab that is a notebook's: what it says is translated with it."""
+
 OWN = "lablib"
 """The catalogue of lablib's own texts."""
+PRESENTING = "presenting"
+"""The presenter's page, and the catalogue of what it has the presenter say."""
 
 _HEADER = "# Texts of the Memory Leak Lab. How they are kept: docs/contributors.md."
 _MAGIC = re.compile(r"^(\s*)[!%].*", re.MULTILINE)
 _NO_READER = {"print", "run", "Popen", "check_output", "split", "open", "glob", "join"}
-_LOOK_UP = {"say", "term", "letter"}
-_COUNT = {"count_of"}
+_LOOK_UP = {"say", "tell", "term", "letter"}
+_COUNT = {"amount_of", "count_of"}
 
 
 @dataclass(frozen=True)
@@ -66,10 +73,17 @@ def list_glossary_messages(text: str) -> list[Message]:
     return [Message(section, f"{GLOSSARY}.md") for section in split_sections(text)]
 
 
+def list_presenting_messages(page: Path = PRESENTING_PAGE) -> list[Message]:
+    """Return what the presenter says, slide by slide."""
+    said = list_texts(page.read_text(encoding="utf-8"))
+    return [Message(text, f"{page.name} {number}") for text, number in said.items()]
+
+
 def find_texts(source: str) -> Iterator[str]:
     """Yield the literals of a code cell that may be for a reader: of two words at least.
 
-    What is printed stays as it is, and so does an f-string: they are part of the code's lesson.
+    What `print` is handed stays as it is, and so does an f-string: sentences are for `tell` and
+    `say`.
     """
     for literal in _walk_literals(parse_cell(source)):
         if " " in literal and re.search("[A-Za-z]{2,}", literal):
@@ -97,6 +111,21 @@ def _name_called(node: ast.AST) -> str:
     return name if isinstance(name, str) else ""
 
 
+def list_lab_messages(folder: Path = INCIDENT_LAB) -> list[Message]:
+    """Return what the lab of the incident room says: its title, pagers, questions and hints."""
+    messages = []
+    for path in (folder / "lab.json", *sorted(folder.glob("families/*.json"))):
+        data = json.loads(path.read_text(encoding="utf-8"))
+        texts = [data[name] for name in ("title", "pager") if name in data]
+        for question in data.get("questions", ()):
+            texts.append(question["text"])
+            texts += [*question.get("choices", {}).values(), *question.get("feedback", {}).values()]
+        texts += [text for hints in data.get("hints", {}).values() for text in hints]
+        place = path.relative_to(folder.parents[1]).as_posix()
+        messages += [Message(text, place) for text in texts]
+    return messages
+
+
 def list_own_messages(package: Path = PACKAGE, notebooks: Path = NOTEBOOKS_DIR) -> list[Message]:
     """Return the texts of lablib's code, and the single words that notebooks hand to it."""
     messages = []
@@ -113,7 +142,7 @@ def list_own_messages(package: Path = PACKAGE, notebooks: Path = NOTEBOOKS_DIR) 
 
 
 def find_looked_up(tree: ast.AST) -> Iterator[str]:
-    """Yield the literals that code hands to `say`, `term` or `letter`, and nouns to `count_of`."""
+    """Yield the literals that code hands to those of `_LOOK_UP`, and nouns or units to `_COUNT`."""
     imported = {
         alias.name
         for node in ast.walk(tree)
@@ -138,15 +167,21 @@ def _read_choices(node: ast.expr) -> Iterator[str]:
 
 
 def find_words(tree: ast.AST) -> Iterator[str]:
-    """Yield the units of the predictions in a cell, and the one-word columns of its tables."""
+    """Yield units and one-word choices of predictions, and one-word columns and marks."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and _name_called(node) == "predict":
-            units = node.args[1:2] + [word.value for word in node.keywords if word.arg == "unit"]
+            named = {word.arg: word.value for word in node.keywords}
+            units = node.args[1:2] + ([named["unit"]] if "unit" in named else [])
             yield from (f"{{number}} {text}" for unit in units for text in _read_words(unit))
+            choices = named.get("choices")
+            words = choices.elts if isinstance(choices, ast.List) else []
+            yield from (text for word in words for text in _read_words(word) if " " not in text)
         elif isinstance(node, ast.Call) and _name_called(node) == "show_table":
             for columns in node.args[1:2]:
                 words = columns.elts if isinstance(columns, ast.Tuple) else []
                 yield from (text for word in words for text in _read_words(word) if " " not in text)
+        elif isinstance(node, ast.Call) and _name_called(node) == "mark":
+            yield from (text for text in _read_words(node.args[0]) if " " not in text)
 
 
 def _read_words(node: ast.expr) -> Iterator[str]:
@@ -162,11 +197,12 @@ def make_template(messages: Iterable[Message]) -> Catalog:
 
 
 def list_templates(notebooks: Path = NOTEBOOKS_DIR) -> dict[str, Catalog]:
-    """Return an empty catalogue for lablib's texts, the glossary and each notebook, by its name."""
+    """Return an empty catalogue by name: of notebooks, glossary, slides' notes and lablib."""
     glossary = (notebooks / f"{GLOSSARY}.md").read_text(encoding="utf-8")
     templates = {
-        OWN: make_template(list_own_messages(notebooks=notebooks)),
+        OWN: make_template([*list_own_messages(notebooks=notebooks), *list_lab_messages()]),
         GLOSSARY: make_template(list_glossary_messages(glossary)),
+        PRESENTING: make_template(list_presenting_messages()),
     }
     for path in sorted(notebooks.glob("*.ipynb")):
         notebook = json.loads(path.read_text(encoding="utf-8"))

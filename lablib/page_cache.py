@@ -14,6 +14,8 @@ from pathlib import Path
 import psutil
 
 from lablib.errors import LabError
+from lablib.language import term
+from lablib.wording import os_reason
 
 MIB = 1 << 20
 LARGEST_BYTES = 512 * MIB
@@ -36,8 +38,11 @@ def choose_file_bytes(folder: Path = CHECKOUT, largest_bytes: int = LARGEST_BYTE
     if size < SMALLEST_BYTES:
         needed = SHARE_OF_ROOM * SMALLEST_BYTES // MIB
         raise LabError(
-            f"a file that shows in the page cache needs {needed} MiB of free memory and disk",
-            f"end what you don't need, or free some space in {folder}",
+            term(
+                "a file that shows in the page cache needs {needed} MiB of free memory and disk",
+                needed=needed,
+            ),
+            term("end what you don't need, or free some space in {folder}", folder=folder),
         )
     return size
 
@@ -56,7 +61,13 @@ class CachedFile(AbstractContextManager["CachedFile"]):
         try:
             self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115
         except OSError as error:
-            raise LabError(f"no file can be made in {folder} ({error.strerror})") from None
+            raise LabError(
+                term(
+                    "no file can be made in {folder} ({reason})",
+                    folder=folder,
+                    reason=os_reason(error),
+                )
+            ) from None
         self._piece = os.urandom(MIB)  # a file system may keep zeros without any page
 
     def __exit__(self, *_: object) -> None:
@@ -69,7 +80,12 @@ class CachedFile(AbstractContextManager["CachedFile"]):
         The pages are *dirty* then: newer than what the disk has, until the kernel writes them back.
         """
         if self.size_bytes + size_bytes > LARGEST_BYTES:
-            raise LabError(f"the file may have {LARGEST_BYTES // MIB} MiB, no more")
+            raise LabError(
+                term(
+                    "the file may have {mib} MiB, no more",
+                    mib=LARGEST_BYTES // MIB,
+                )
+            )
         end = self.size_bytes + size_bytes
         self._file.seek(0, os.SEEK_END)
         try:
@@ -77,7 +93,12 @@ class CachedFile(AbstractContextManager["CachedFile"]):
                 self.size_bytes += self._file.write(self._piece[: end - self.size_bytes]) or 0
         except OSError as error:
             raise LabError(
-                f"the file in {self.folder} can't grow ({error.strerror})", "free some space there"
+                term(
+                    "the file in {folder} can't grow ({reason})",
+                    folder=self.folder,
+                    reason=os_reason(error),
+                ),
+                term("free some space there"),
             ) from None
 
     def read(self, size_bytes: int = LARGEST_BYTES) -> int:
@@ -101,8 +122,11 @@ class CachedFile(AbstractContextManager["CachedFile"]):
         os.posix_fadvise(self._file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         if self.cached_bytes > self.size_bytes // 10:
             raise LabError(
-                f"the file system of {self.folder} keeps its files in memory and can't forget them",
-                "put the lab into a folder that is on a disk",
+                term(
+                    "the file system of {folder} keeps its files in memory and can't forget them",
+                    folder=self.folder,
+                ),
+                term("put the lab into a folder that is on a disk"),
             )
 
     @property
@@ -118,7 +142,12 @@ class CachedFile(AbstractContextManager["CachedFile"]):
                 address = ctypes.c_void_p(ctypes.addressof(start))
                 if _LIBC.mincore(address, ctypes.c_size_t(self.size_bytes), found):
                     error = os.strerror(ctypes.get_errno())
-                    raise LabError(f"the kernel does not tell what it keeps of a file ({error})")
+                    raise LabError(
+                        term(
+                            "the kernel does not tell what it keeps of a file ({error})",
+                            error=error,
+                        )
+                    )
             finally:
                 del start  # or the mapping can't be closed
         return sum(page & 1 for page in found) * mmap.PAGESIZE

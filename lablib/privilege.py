@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 from lablib.errors import PrivilegeError
+from lablib.language import term
 
 
 def ask_for_root(what: str) -> None:
@@ -38,6 +39,6 @@ def root_prefix(what: str) -> list[str]:
         if quiet.returncode == 0:
             return ["sudo", "-n", "--"]
     raise PrivilegeError(
-        f"{what} needs root, and there is no sudo here that gives it",
-        "run this as root, or where sudo works",
+        term("{what} needs root, and there is no sudo here that gives it", what=what),
+        term("run this as root, or where sudo works"),
     )

@@ -13,7 +13,9 @@ from typing import Any
 
 from lablib.encoding import Decoder, Encoder
 from lablib.errors import RecordingError
+from lablib.language import term
 from lablib.records import HeapTrace
+from lablib.wording import os_reason
 
 FORMAT = "memory-leak-lab recording 3"
 """With the version: a file of another one is refused."""
@@ -38,7 +40,7 @@ def save_recording(value: Any, path: Path, root: Path | None = None) -> Path:
     try:
         encoded = encoder.encode(value)
     except ValueError as error:
-        raise RecordingError(str(error), "save records only") from None
+        raise RecordingError(str(error), term("save records only")) from None
     document = {
         "format": FORMAT,
         "kernel": os.uname().release,
@@ -61,15 +63,19 @@ def load_recording(path: Path) -> Recording:
         value = Decoder(document["shared"]).decode(document["value"])
         return Recording(value, str(document["kernel"]), str(document["date"]))
     except OSError as error:
-        reason = error.strerror or "it is not a saved session"
-        raise RecordingError(f"{path} can't be read ({reason})") from None
+        reason = os_reason(error) if error.errno else term("it is not a saved session")
+        raise RecordingError(
+            term("{path} can't be read ({reason})", path=path, reason=reason)
+        ) from None
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, EOFError):
         raise _make_refusal(path) from None
 
 
 def mark_as_recorded(recording: Recording) -> Any:
     """Return what was recorded, each record's `source` saying that it is not live."""
-    return _mark(recording.value, f"recorded: Linux {recording.kernel}, {recording.date}")
+    kernel, date = recording.kernel, recording.date
+    source = term("recorded: Linux {kernel}, {date}", kernel=kernel, date=date)
+    return _mark(recording.value, source)
 
 
 def save_trace(trace: HeapTrace, path: Path) -> Path:
@@ -92,15 +98,16 @@ def save_bytes(data: bytes, path: Path) -> Path:
         path.write_bytes(data)
     except OSError as error:
         raise RecordingError(
-            f"{path} could not be written ({error.strerror})",
-            "free some space or choose another folder",
+            term("{path} could not be written ({reason})", path=path, reason=os_reason(error)),
+            term("free some space or choose another folder"),
         ) from None
     return path
 
 
 def _make_refusal(path: Path) -> RecordingError:
     return RecordingError(
-        f"{path} is not a session that this lab saved", "make one with: ./lab trace --save FILE"
+        term("{path} is not a session that this lab saved", path=path),
+        term("make one with: ./lab trace --save FILE"),
     )
 
 

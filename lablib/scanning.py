@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lablib.errors import LabError, TargetError
+from lablib.language import term
 from lablib.reachability import (
     Books,
     Freed,
@@ -116,7 +117,9 @@ def scan(tracer: Tracer) -> ReachabilityScan:
         try:
             look = _look(tracer.target.pid, Memory(held.memory), held.threads, before)
         except OSError:
-            raise TargetError(f"process {tracer.target.pid} ended while it was held") from None
+            raise TargetError(
+                term("process {pid} ended while it was held", pid=tracer.target.pid)
+            ) from None
         held.end()
     census = tracer.read_census(born_before_ns=held.began_ns)
     words = look.pieces.join()
@@ -146,9 +149,11 @@ def scan(tracer: Tracer) -> ReachabilityScan:
 def _find_refusal(tracer: Tracer) -> str:
     """Return why this trace can't be scanned at all, or ""."""
     if tracer.options.sample_bytes:
-        return "what points at a block is not looked at in a sampled trace, which has only some"
+        return term(
+            "what points at a block is not looked at in a sampled trace, which has only some"
+        )
     if tracer.options.follows_forks:
-        return "what points at a block is not looked at where forks are followed"
+        return term("what points at a block is not looked at where forks are followed")
     return ""
 
 
@@ -164,7 +169,7 @@ def _try_scan(tracer: Tracer) -> None:
         if not _is_alive(tracer.target.pid):
             return
         elapsed_s = time.monotonic() - tracer.opened_ns / 1e9
-        found = _make_refused(elapsed_s, str(error))
+        found = _make_refused(elapsed_s, error.message)
     tracer.keep_scan(found)
 
 
@@ -194,7 +199,13 @@ def _look(
     mappings = read_mappings(folder)
     mapped_bytes = sum(each.end - each.start for each in mappings if each.may_hold_pointers)
     if mapped_bytes > MAX_MAPPED_BYTES:
-        raise TargetError(f"process {pid} maps too much to look through: {mapped_bytes:,} bytes")
+        raise TargetError(
+            term(
+                "process {pid} maps too much to look through: {mapped_bytes:,} bytes",
+                pid=pid,
+                mapped_bytes=mapped_bytes,
+            )
+        )
     thread_pointers = [_find_thread_pointer(thread) for thread in threads]
     books = read_books(folder, memory, mappings, thread_pointers)
     heap = _find_heap(mappings, before[0])

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from lablib.apps import Instrument
 from lablib.errors import PrivilegeError, ToolMissingError, TracerError
+from lablib.language import term
 from lablib.preload import session
 from lablib.preload.interposer import Interposer
 from lablib.preload.session import PreloadSession
@@ -51,15 +52,15 @@ def choose_source(wanted: str = "auto") -> Source:
     if wanted == "auto":
         wanted = os.environ.get("LAB_SOURCE", "auto")
     if wanted == RECORDED:
-        return Source(RECORDED, "LAB_SOURCE asks for it")
+        return Source(RECORDED, term("LAB_SOURCE asks for it"))
     if wanted == PRELOAD:
-        return Source(PRELOAD, "it was asked for")
+        return Source(PRELOAD, term("it was asked for"))
     try:
         start_service()
     except _NO_TRACER as error:
         if wanted == EBPF:
             raise
-        return Source(PRELOAD, str(error))
+        return Source(PRELOAD, error.sentence)
     return Source(EBPF)
 
 

@@ -17,7 +17,9 @@ from typing import NoReturn, TypeAlias
 
 from lablib.errors import AppError, LabError, TargetError, ToolMissingError, TracerError
 from lablib.holding import TRACE_AS_ROOT, TRACE_RUNNING, Hold
+from lablib.language import term
 from lablib.ptrace import TRACEME, ptrace
+from lablib.wording import os_reason
 
 GRACE_S = 2.0
 """How long `HeldProgram.close` lets a running program end by itself after SIGTERM, in seconds."""
@@ -132,7 +134,7 @@ class HeldProgram(AbstractContextManager["HeldProgram"]):
     def _reach_exec(self, hold: Hold, mask: set[int]) -> None:
         if not hold.begin():
             raise TracerError(
-                "this machine lets no program be held at its start: ptrace is refused",
+                term("this machine lets no program be held at its start: ptrace is refused"),
                 TRACE_RUNNING,
             )
         if not hold.reach_exec():
@@ -141,20 +143,28 @@ class HeldProgram(AbstractContextManager["HeldProgram"]):
 
     def _explain(self, error: OSError) -> LabError:
         if self._hold is None:
-            return AppError(f"{self._name} can't be started ({error.strerror})")
+            return AppError(
+                term("{name} can't be started ({reason})", name=self._name, reason=os_reason(error))
+            )
         if isinstance(error, (ProcessLookupError, FileNotFoundError)):
             return self._hold.explain_end()
         if isinstance(error, PermissionError):
-            return TargetError(f"you may run {self._name}, but not read its file", TRACE_AS_ROOT)
+            return TargetError(
+                term("you may run {name}, but not read its file", name=self._name), TRACE_AS_ROOT
+            )
         return TracerError(
-            f"{self._name} can't be held at its start ({error.strerror})",
-            f"that needs Linux 5.3; {TRACE_RUNNING}",
+            term(
+                "{name} can't be held at its start ({reason})",
+                name=self._name,
+                reason=os_reason(error),
+            ),
+            term("that needs Linux 5.3; {fix}", fix=TRACE_RUNNING),
         )
 
 
 def _find_program(command: Sequence[str]) -> str:
     if not command:
-        raise AppError("there is no command to start")
+        raise AppError(term("there is no command to start"))
     found = shutil.which(command[0])
     if found is None and "/" not in command[0]:
         raise _missing(command[0])
@@ -163,7 +173,8 @@ def _find_program(command: Sequence[str]) -> str:
 
 def _missing(name: str) -> ToolMissingError:
     return ToolMissingError(
-        f"there is no program called {name!r}", "check its spelling, or give its path"
+        term("there is no program called {name!r}", name=name),
+        term("check its spelling, or give its path"),
     )
 
 
@@ -221,13 +232,17 @@ def _explain_failed_exec(name: str, failure: int) -> LabError:
     if failure == errno.ENOENT and not os.path.exists(name):
         return _missing(name)
     reasons = {
-        errno.ENOENT: ("the interpreter or loader that it asks for is missing", ""),
-        errno.EACCES: ("it is not an executable file of yours", f"try: chmod +x {name}"),
+        errno.ENOENT: (term("the interpreter or loader that it asks for is missing"), ""),
+        errno.EACCES: (
+            term("it is not an executable file of yours"),
+            term("try: chmod +x {name}", name=name),
+        ),
         errno.ENOEXEC: (
-            "it is not a program of this machine",
-            "if it is a script, its first line must be like #!/bin/sh",
+            term("it is not a program of this machine"),
+            term("if it is a script, its first line must be like #!/bin/sh"),
         ),
     }
-    unknown = (os.strerror(failure) if failure >= 0 else f"signal {-failure}", "")
+    by_signal = term("signal {number}", number=-failure)
+    unknown = (os.strerror(failure) if failure >= 0 else by_signal, "")
     reason, fix = reasons.get(failure, unknown)
-    return AppError(f"{name} can't be started: {reason}", fix)
+    return AppError(term("{name} can't be started: {reason}", name=name, reason=reason), fix)

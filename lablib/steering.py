@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from lablib.errors import AppError
+from lablib.language import term
 from lablib.records import AppFiles
 from lablib.release import limit_app
 
@@ -130,10 +131,24 @@ class SteeredApp(AbstractContextManager["SteeredApp"]):
             answer = self._read_line(command, may_end=True)
             if answer is not None:
                 said = _parse_answer(answer, self.app.name, command)
-                raise AppError(f"{self.app.name} survived {command} and answered {said}")
+                raise AppError(
+                    term(
+                        "{name} survived {command} and answered {said}",
+                        name=self.app.name,
+                        command=command,
+                        said=said,
+                    )
+                )
             code = self._process.wait(self._timeout_s)
             if code >= 0:
-                raise AppError(f"{self.app.name} was not killed by {command}: it exited ({code})")
+                raise AppError(
+                    term(
+                        "{name} was not killed by {command}: it exited ({code})",
+                        name=self.app.name,
+                        command=command,
+                        code=code,
+                    )
+                )
             return signal.Signals(-code).name
 
     def close(self) -> None:
@@ -151,14 +166,16 @@ class SteeredApp(AbstractContextManager["SteeredApp"]):
     def _write_line(self, command: str, values: tuple[int | str, ...]) -> None:
         words = [command, *map(str, values)]
         if any(word.split() != [word] or not word.isprintable() for word in words):
-            raise AppError(f"each part of a command is one word: {words}")
+            raise AppError(term("each part of a command is one word: {words}", words=words))
         if self._is_closed:
-            raise AppError(f"{self.app.name} has been closed", "start it again")
+            raise AppError(
+                term("{name} has been closed", name=self.app.name), term("start it again")
+            )
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(f"{' '.join(words)}\n".encode())
         except OSError:
-            raise AppError(self._describe_end(), "start it again") from None
+            raise AppError(self._describe_end(), term("start it again")) from None
 
     def _read_line(self, command: str, may_end: bool = False) -> str | None:
         """Return the next line, or None where the app has ended and `may_end`."""
@@ -169,12 +186,19 @@ class SteeredApp(AbstractContextManager["SteeredApp"]):
             if left_s <= 0 or not select.select([self._process.stdout], [], [], left_s)[0]:
                 self._process.kill()
                 waited = f"{self._timeout_s:g} s"
-                raise AppError(f"{self.app.name} did not answer {command} within {waited}; ended")
+                raise AppError(
+                    term(
+                        "{name} did not answer {command} within {waited}; ended",
+                        name=self.app.name,
+                        command=command,
+                        waited=waited,
+                    )
+                )
             chunk = os.read(self._process.stdout.fileno(), 1 << 12)
             if not chunk and may_end:
                 return None
             if not chunk:
-                raise AppError(self._describe_end(), "start it again")
+                raise AppError(self._describe_end(), term("start it again"))
             self._pending += chunk
         line, self._pending = self._pending.split(b"\n", 1)
         return line.decode(errors="replace")
@@ -183,17 +207,26 @@ class SteeredApp(AbstractContextManager["SteeredApp"]):
         try:
             code = self._process.wait(self._timeout_s)
         except subprocess.TimeoutExpired:
-            return f"{self.app.name} (process {self.pid}) no longer takes commands"
-        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        return f"{self.app.name} (process {self.pid}) has ended: {how}"
+            return term(
+                "{name} (process {pid}) no longer takes commands", name=self.app.name, pid=self.pid
+            )
+        if code < 0:
+            how = term("killed by {signal}", signal=signal.Signals(-code).name)
+        else:
+            how = term("exit code {code}", code=code)
+        return term(
+            "{name} (process {pid}) has ended: {how}", name=self.app.name, pid=self.pid, how=how
+        )
 
 
 def _parse_answer(line: str | None, name: str, command: str) -> dict[str, int]:
     """Return the numbers of "ok NAME VALUE NAME VALUE"; raise `AppError` for anything else."""
     verdict, _, rest = (line or "").partition(" ")
     if verdict == "error":
-        raise AppError(f"{name} refused {command}: {rest}")
+        raise AppError(
+            term("{name} refused {command}: {rest}", name=name, command=command, rest=rest)
+        )
     words = rest.split()
     if verdict != "ok":
-        raise AppError(f"{name} said: {line}")
+        raise AppError(term("{name} said: {line}", name=name, line=line))
     return {key: int(value, 0) for key, value in zip(words[::2], words[1::2], strict=True)}

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +19,7 @@ from lablib.apps import DEBUG_DIR, LocalApp, build_app
 from lablib.containers import ContainerApp, build_image, copy_from_image
 from lablib.engine import Engine, find_engine
 from lablib.errors import DockerError, LabError
+from lablib.language import say, term
 from lablib.records import (
     AppFiles,
     ContainerEnd,
@@ -31,6 +31,7 @@ from lablib.records import (
     VmstatSample,
 )
 from lablib.scanning import sample_and_scan
+from lablib.scratch import make_scratch_folder
 from lablib.sources import PRELOAD, choose_source, open_tracer
 from lablib.symbols import ProcessSymbols
 from lablib.system import sample_vmstat
@@ -71,16 +72,17 @@ def choose_runtime(wanted: str | None = None) -> Runtime:
     Without eBPF locally is best: what runs in a container can't count by itself.
     """
     if wanted == "local":
-        return Runtime(None, "asked for")
+        return Runtime(None, say("asked for"))
     try:
         engine = find_engine()
     except DockerError as error:
         if wanted == "docker":
             raise
-        return Runtime(None, str(error))
+        return Runtime(None, error.sentence)
     source = choose_source()
     if wanted is None and source.name == PRELOAD:
-        return Runtime(None, f"there is no eBPF to look into a container: {source.reason}")
+        why = say("there is no eBPF to look into a container: {reason}", reason=source.reason)
+        return Runtime(None, why)
     return Runtime(engine)
 
 
@@ -159,10 +161,10 @@ def read_symbol_cures(runtime: Runtime, stripped: RunningApp, seconds: int = 2) 
     """
     start_service()
     with (
-        tempfile.TemporaryDirectory(prefix="memory-leak-lab-") as folder,
+        make_scratch_folder("symbols") as folder,
         ThreadPoolExecutor(4) as pool,
     ):
-        symfs = copy_unstripped(runtime, stripped, Path(folder))
+        symfs = copy_unstripped(runtime, stripped, folder)
         ours = pool.submit(_trace_stripped, stripped.pid, seconds)
         bare = pool.submit(run_memleak, stripped.pid, seconds)
         copied = pool.submit(run_memleak, stripped.pid, seconds, symfs=symfs)
@@ -230,4 +232,4 @@ class _VmstatThread:
         except LabError as error:
             self._error = error
         except subprocess.CalledProcessError as error:
-            self._error = LabError(f"vmstat failed: {error}")
+            self._error = LabError(term("vmstat failed: {error}", error=error))

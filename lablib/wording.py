@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import shlex
 import textwrap
 from collections.abc import Sequence
 
-from lablib.language import Term, reader_locale, say, term
+from lablib.language import Term, say, term
+
+_OS_REASONS = {
+    errno.EACCES: term("Permission denied"),
+    errno.EAGAIN: term("Resource temporarily unavailable"),
+    errno.EEXIST: term("File exists"),
+    errno.EISDIR: term("Is a directory"),
+    errno.ENOENT: term("No such file or directory"),
+    errno.ENOMEM: term("Cannot allocate memory"),
+    errno.ENOSPC: term("No space left on device"),
+    errno.ENOTDIR: term("Not a directory"),
+    errno.EPERM: term("Operation not permitted"),
+    errno.EROFS: term("Read-only file system"),
+    errno.ESRCH: term("No such process"),
+}
+"""What the C library says of the errors that a learner meets."""
+
+
+def os_reason(error: OSError) -> str:
+    """Return why a call to the system failed, as the C library words it, for `say`."""
+    return _OS_REASONS.get(error.errno or 0, error.strerror or str(error))
 
 
 def count_of(number: int, noun: str) -> str:
@@ -18,8 +39,7 @@ def count_of(number: int, noun: str) -> str:
 
 def _with_measure(digits: str, words: str, noun: str) -> str:
     """Return a number with its words; `say` finds those of another language by the noun."""
-    text = f"{digits} {words}".rstrip()
-    return Term(f"{{number}} {noun}", {"number": digits}, text) if reader_locale() else text
+    return Term(f"{{number}} {noun}", {"number": digits}, f"{digits} {words}".rstrip())
 
 
 def make_printable(text: str) -> str:

@@ -19,6 +19,8 @@ from lablib import doctor
 from lablib.engine import find_engine, stop_own_engine
 from lablib.errors import DockerError, LabError
 from lablib.jupyter.server import NotebookServer, start_notebook_server
+from lablib.language import LOCALES
+from lablib.localising import make_workbook
 from lablib.privilege import root_prefix
 from lablib.records import Capability
 from lablib.study import Runtime, choose_runtime
@@ -95,7 +97,7 @@ def pytest_configure_node(node: WorkerController) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> UnitScheduling:
-    """With `-n 2`, as `./lab test` runs the whole suite: which process takes which tests."""
+    """With `-n 3`, as `./lab test` runs the whole suite: which process takes which tests."""
     return UnitScheduling(config, log, config.stash[FOLDER] / "units.json")
 
 
@@ -240,14 +242,30 @@ def has_engine_and_root() -> bool:
 @pytest.fixture(scope="module")
 def notebook_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NotebookServer]:
     """JupyterLab as ./lab runs it, on a copy of the notebooks and with no settings of a user's."""
-    folder = tmp_path_factory.mktemp("jupyter")
+    with serve_notebooks(tmp_path_factory.mktemp("jupyter"), "en") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def chinese_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NotebookServer]:
+    """The same as ./lab --lang zh runs it: the Chinese notebooks are in notebooks/zh."""
+    with serve_notebooks(tmp_path_factory.mktemp("jupyter"), "zh") as server:
+        yield server
+
+
+@contextlib.contextmanager
+def serve_notebooks(folder: Path, language: str) -> Iterator[NotebookServer]:
+    """Run JupyterLab on a copy of the notebooks in a folder."""
     root = folder / "root"
     hidden = shutil.ignore_patterns(".*")
     for name in ("notebooks", "labs"):
         shutil.copytree(TESTS.parent / name, root / name, ignore=hidden)
     for notebook in (TESTS / "browser" / "data").glob("*.ipynb"):
         shutil.copy(notebook, root / "notebooks")
+    if LOCALES[language]:
+        make_workbook(root / "notebooks", LOCALES[language])
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LAB_LANG", language)
         for variable in JUPYTER_FOLDERS:
             patch.setenv(variable, str(folder / variable.lower()))
         with start_notebook_server(root, folder / "jupyter.log") as server:

@@ -1,9 +1,10 @@
 """Several processes run the tests at once: which tests stay together, and what runs by itself.
 
 A unit is what one process runs in one go: the tests of a file, or all that have the same mark
-`xdist_group`, because they share something of which the machine has one. The first process takes
-units from the front, where those of the browser are, the second from the back: so what keeps a
-processor busy runs beside what mostly waits for the kernel. Tests with the mark `alone` are the
+`xdist_group`, because they share something of which the machine has one. The first process and the
+third take units from the front, where those of the browser are, the second the long ones and then
+from the back: so what keeps a processor busy runs beside what mostly waits for the kernel, and no
+process begins a long unit when the others have nothing left. Tests with the mark `alone` are the
 last, when one process is left.
 """
 
@@ -23,6 +24,17 @@ from xdist.workermanage import WorkerController
 ALONE = "alone"
 MACHINE = "machine"
 """The unit of what uses Docker's containers, capped groups or swap: one set for all."""
+
+LONG = (
+    "notebooks",
+    "Chinese notebooks",
+    "tests/integration/test_labs.py",
+    "tests/integration/test_nbgrader.py",
+    "tests/integration/test_corpus_verdicts.py",
+    "tests/notebooks/test_notebooks_of_labs.py",
+    "tests/integration/test_class.py",
+)
+"""The units, other than the browser's and the machine's, that take a minute or more."""
 
 MACHINE_NOTEBOOKS = (
     "00_start_here",
@@ -96,6 +108,12 @@ class UnitScheduling(LoadScopeScheduling):
         if not names and any(not n.shutting_down for n in self.nodes if n is not node):
             node.shutdown()
         elif names or len(self.nodes) == 1:
-            name = names[-self._takes_from_back[node]] if names else ALONE
+            name = self._choose(node, names) if names else ALONE
             self.workqueue.move_to_end(name, last=False)
             super()._assign_work_unit(node)
+
+    def _choose(self, node: WorkerController, names: list[str]) -> str:
+        """Return the unit that a process takes next."""
+        if not self._takes_from_back[node]:
+            return names[0]
+        return next((name for name in LONG if name in names), names[-1])

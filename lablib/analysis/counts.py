@@ -158,7 +158,7 @@ def _name_files(targets: Sequence[str]) -> str:
     if count == 1 and len(targets) > 1:
         folders = Counter(os.path.dirname(each) for each in targets)
         folder, count = folders.most_common(1)[0]
-        target = f"in {folder}" if folder and count > 1 else target
+        target = term("in {folder}", folder=folder) if folder and count > 1 else target
     facts = {"count": count, "newest": len(targets), "target": target}
     if count == len(targets):
         return say("All its {newest} newest are {target}. ", **facts)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lablib.analysis.trends import estimate_slope
+from lablib.language import say
 from lablib.records import MachineVerdict, VmstatSample
 from lablib.wording import format_size
 
@@ -35,7 +36,8 @@ def judge_machine(samples: Sequence[VmstatSample]) -> MachineVerdict:
     available: programs hold that much more.
     """
     if not samples:
-        return _make_verdict("undecided", "No sample was taken, so there is no evidence.", (), ())
+        nothing = say("No sample was taken, so there is no evidence.")
+        return _make_verdict("undecided", nothing, (), ())
     is_estimated = any(sample.available_bytes is None for sample in samples)
     unused = [sample.free_bytes + _cached(sample) - sample.swapped_bytes for sample in samples]
     left = [
@@ -105,33 +107,54 @@ def _describe(
 ) -> str:
     first, last = samples[0], samples[-1]
     window_s = last.elapsed_s - first.elapsed_s
-    fell = f"free memory fell by {format_size(first.free_bytes - last.free_bytes)}"
-    cache = format_size(_cached(last) - _cached(first))
-    lost, now = format_size(left[0] - left[-1]), format_size(left[-1])
+    now = format_size(left[-1])
     if kind == "page_cache":
-        return (
-            f"Page cache, not a leak: in {window_s:.0f} s {fell}, and the cache rose by {cache}. "
-            f"Programs can still get {now}, for the kernel gives the cache back."
+        return say(
+            "Page cache, not a leak: in {seconds:.0f} s free memory fell by {fell}, and the cache "
+            "rose by {rose}. Programs can still get {now}, for the kernel gives the cache back.",
+            seconds=window_s,
+            fell=format_size(first.free_bytes - last.free_bytes),
+            rose=format_size(_cached(last) - _cached(first)),
+            now=now,
         )
     if kind == "shrinking":
         swapped = last.swapped_bytes - first.swapped_bytes
-        swap = f", {format_size(swapped)} of it into swap" if swapped > 0 else ""
-        lasts = f"At this rate it lasts {left[-1] / -slope:,.0f} s more." if left[-1] > 0 else ""
-        rate = f"{format_size(-slope)} ± {format_size(error)} a second"
-        return (
-            f"Memory is running out: what programs can still get fell by {lost} in "
-            f"{window_s:.0f} s{swap}, {rate}, and {now} is left. {lasts}".rstrip()
-        )
+        return _describe_fall(window_s, left, swapped, slope, error)
     if kind == "steady":
-        return (
-            f"Steady: what programs can still get changed by less than "
-            f"{format_size(max(MIN_CHANGE_BYTES, abs(left[0] - left[-1])))} in {window_s:.0f} s; "
-            f"{now} is left."
+        return say(
+            "Steady: what programs can still get changed by no more than {most} in "
+            "{seconds:.0f} s; {now} is left.",
+            most=format_size(max(MIN_CHANGE_BYTES, abs(left[0] - left[-1]))),
+            seconds=window_s,
+            now=now,
         )
-    return (
-        f"Not enough evidence yet: what programs can still get went from {format_size(left[0])} to "
-        f"{now} in {window_s:.0f} s; watch for {needed_s:.0f} s more."
+    return say(
+        "Not enough evidence yet: what programs can still get went from {before} to {now} in "
+        "{seconds:.0f} s; watch for {needed:.0f} s more.",
+        before=format_size(left[0]),
+        now=now,
+        seconds=window_s,
+        needed=needed_s,
     )
+
+
+def _describe_fall(
+    window_s: float, left: Sequence[int], swapped_bytes: int, slope: float, error: float
+) -> str:
+    swapped = say(", {size} of it into swap", size=format_size(swapped_bytes))
+    fell = say(
+        "Memory is running out: what programs can still get fell by {lost} in {seconds:.0f} s"
+        "{swapped}, {rate} ± {error} a second, and {now} is left.",
+        lost=format_size(left[0] - left[-1]),
+        seconds=window_s,
+        swapped=swapped if swapped_bytes > 0 else "",
+        rate=format_size(-slope),
+        error=format_size(error),
+        now=format_size(left[-1]),
+    )
+    if left[-1] <= 0:
+        return fell
+    return fell + say(" At this rate it lasts {seconds:,.0f} s more.", seconds=left[-1] / -slope)
 
 
 def _make_verdict(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from lablib.comparison.builds import Build, make_app_build, make_build
 from lablib.comparison.page import describe_comparison, render_comparison
-from lablib.comparison.runs import DEFAULT_TERMS, TIME_LIMIT_S, compare_builds
+from lablib.comparison.runs import DEFAULT_TERMS, TIME_LIMIT_S, compare_builds, run_builds
 from lablib.comparison.verdict import judge_runs, per_term
 
 __all__ = [
@@ -24,4 +24,5 @@ __all__ = [
     "make_build",
     "per_term",
     "render_comparison",
+    "run_builds",
 ]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lablib.apps import build_app, list_apps
 from lablib.errors import AppError, ToolMissingError
+from lablib.language import term
 from lablib.records import AppFiles
 
 TERMS = "{terms}"
@@ -38,13 +39,16 @@ def make_build(text: str, arguments: str = "") -> Build:
     try:
         words = (*shlex.split(text), *shlex.split(arguments))
     except ValueError as error:
-        raise AppError(f"{text} {arguments}".strip() + f" is no command ({error})") from None
+        command = f"{text} {arguments}".strip()
+        raise AppError(
+            term("{command} is no command ({error})", command=command, error=error)
+        ) from None
     if not words:
-        raise AppError("there is no command to compare")
+        raise AppError(term("there is no command to compare"))
     if shutil.which(words[0]) is None:
         raise ToolMissingError(
-            f"there is no program and no leaky app called {words[0]!r}",
-            "check its spelling, or give its path",
+            term("there is no program and no leaky app called {words!r}", words=words[0]),
+            term("check its spelling, or give its path"),
         )
     return Build(Path(words[0]).name, _with_terms(words))
 

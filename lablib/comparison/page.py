@@ -11,6 +11,7 @@ from rich.text import Text
 
 from lablib.analysis import name_site
 from lablib.comparison.verdict import per_term
+from lablib.language import say
 from lablib.records import BuildWork, Comparison, StackCost, StackDifference
 from lablib.wording import count_of, make_printable
 
@@ -33,7 +34,7 @@ def describe_comparison(comparison: Comparison) -> dict[str, Any]:
         "before": {**dataclasses.asdict(comparison.before), "kept_bytes_per_term": before},
         "after": {**dataclasses.asdict(comparison.after), "kept_bytes_per_term": after},
         "stacks": [_describe_stack(stack, comparison.terms) for stack in comparison.stacks],
-        "verdict": {"kind": comparison.kind, "sentence": comparison.sentence},
+        "verdict": {"kind": comparison.kind, "sentence": say(comparison.sentence)},
     }
 
 
@@ -79,7 +80,7 @@ def render_comparison(comparison: Comparison) -> RenderableType:
         Text(""),
         table if shown else Text("No call stack does anything more with more terms."),
         Text("bytes: kept, and not given back; blocks: allocated", "dim"),
-        Text(comparison.sentence, KIND_STYLES[comparison.kind]),
+        Text(say(comparison.sentence), KIND_STYLES[comparison.kind]),
     ]
     return Group(*parts)
 

@@ -19,6 +19,7 @@ from typing import BinaryIO
 from lablib.comparison.builds import TERMS, Build
 from lablib.comparison.verdict import Run, RunPair, judge_runs
 from lablib.errors import AppError
+from lablib.language import term
 from lablib.preload.interposer import Interposer
 from lablib.records import Comparison
 from lablib.sources import Source, choose_source, open_tracer
@@ -56,6 +57,17 @@ def compare_builds(
     The `source` is by default what `choose_source` gives. Raises `AppError` where `before` itself
     doesn't do its work, and what `HeldProgram` and `Tracer` raise.
     """
+    return judge_runs(*run_builds(before, after, terms, time_limit_s, source))
+
+
+def run_builds(
+    before: Build,
+    after: Build,
+    terms: int = DEFAULT_TERMS,
+    time_limit_s: float = TIME_LIMIT_S,
+    source: Source | None = None,
+) -> tuple[RunPair, RunPair]:
+    """Return the runs of both builds, for `judge_runs`; raises what `compare_builds` raises."""
     if before.name == after.name:
         before, after = (Build(build.words[0], build.words) for build in (before, after))
     stopping = threading.Event()
@@ -63,11 +75,11 @@ def compare_builds(
     with ThreadPoolExecutor(2, "comparison") as pool:
         waiting = [pool.submit(_run_twice, build, terms, limits) for build in (before, after)]
         try:
-            pairs = [each.result() for each in waiting]
+            first, second = (each.result() for each in waiting)
         finally:
             stopping.set()
-    _check_first(pairs[0])
-    return judge_runs(*pairs)
+    _check_first(first)
+    return first, second
 
 
 @dataclass(frozen=True)
@@ -88,8 +100,13 @@ def _check_first(pair: RunPair) -> None:
     failed = next((run for run in (pair.first, pair.second) if run.exit_code != 0), None)
     if failed is not None:
         raise AppError(
-            f"{pair.name} can't be compared with: it {failed.describe_end()}",
-            f"give a command that ends by itself, with {TERMS} where its number of terms goes",
+            term(
+                "{name} can't be compared with: it {end}", name=pair.name, end=failed.describe_end()
+            ),
+            term(
+                "give a command that ends by itself, with {terms} where its number of terms goes",
+                terms=TERMS,
+            ),
         )
 
 

@@ -19,7 +19,7 @@ from itertools import zip_longest
 
 from lablib.analysis import name_site
 from lablib.comparison.stacks import match_costs, measure_costs
-from lablib.language import say, term
+from lablib.language import say, say_in_all, term
 from lablib.records import BuildWork, Comparison, HeapTrace, StackCost, StackDifference
 from lablib.wording import count_of, make_printable
 
@@ -89,11 +89,11 @@ def judge_runs(before: RunPair, after: RunPair) -> Comparison:
     differences = match_costs(
         *(measure_costs(pair.first.trace, pair.second.trace) for pair in (before, after))
     )
-    kind, sentence = _judge(before, after, differences)
+    kind, _ = _judge(before, after, differences)
     return Comparison(
         source=before.second.trace.source,
         kind=kind,
-        sentence=sentence,
+        sentence=say_in_all(lambda: _judge(before, after, differences)[1]),
         terms=before.terms,
         before=_describe_work(before),
         after=_describe_work(after),

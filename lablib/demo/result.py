@@ -12,11 +12,13 @@ from matplotlib.figure import Figure
 from lablib.analysis import judge_trace
 from lablib.comparison import describe_comparison
 from lablib.errors import LabError
+from lablib.language import term
 from lablib.plots import plot_live_bytes, plot_vmstat
 from lablib.recording import save_trace
 from lablib.records import Comparison, MemleakReport, SymbolCures
 from lablib.report import describe_trace
 from lablib.study import Observation, Runtime
+from lablib.wording import os_reason
 
 
 @dataclass(frozen=True)
@@ -79,5 +81,8 @@ def _save_figure(figure: Figure, path: Path) -> Path:
     try:
         figure.savefig(path, dpi=110)
     except OSError as error:
-        raise LabError(f"{path} can't be written ({error.strerror})", "free some space") from None
+        raise LabError(
+            term("{path} can't be written ({reason})", path=path, reason=os_reason(error)),
+            term("free some space"),
+        ) from None
     return path

@@ -21,6 +21,7 @@ from lablib.apps import APPS_DIR, find_source
 from lablib.comparison import DEFAULT_TERMS, compare_builds, make_build, render_comparison
 from lablib.demo.result import DemoResult, save_artefacts
 from lablib.errors import LabError
+from lablib.language import term
 from lablib.plots import MIB
 from lablib.privilege import ask_for_root
 from lablib.records import Comparison, Frame, HeapSnapshot, MemleakReport, SymbolCures
@@ -76,7 +77,7 @@ def _only_one_demo() -> Iterator[None]:
             lock.bind(name)
         except OSError:
             raise LabError(
-                "another demo of yours is running", "wait for it, or end it with Ctrl-C"
+                term("another demo of yours is running"), term("wait for it, or end it with Ctrl-C")
             ) from None
         yield
 

@@ -11,10 +11,13 @@ from lablib.grading.checks.failing import NotChecked
 from lablib.grading.evidence import Evidence
 from lablib.grading.labs import ANSWERS, NEVER, Lab, Question, Rate, read_letter
 from lablib.grading.measuring import NOT_TRACED, Measurement
+from lablib.language import term
 from lablib.records import Finding
 from lablib.wording import make_printable
 
-_NAME = re.compile(r"[A-Za-z_]\w*")
+_NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+_WORD = re.compile(r"[\u3400-\u9fff]|[^\s\u3400-\u9fff]*\w[^\s\u3400-\u9fff]*")
+"""Chinese has no spaces between its words: there each character counts."""
 _SHOWN_LETTERS = 40
 
 
@@ -25,7 +28,7 @@ def check_answers(evidence: Evidence) -> list[Finding]:
 
 def skip_answers(lab: Lab) -> list[Finding]:
     """Return the findings for questions that are about a program as it was handed out."""
-    reason = "Not looked at: the questions are about the program as it was handed out."
+    reason = term("Not looked at: the questions are about the program as it was handed out.")
     return [
         Finding(f"question {each.name}", "skipped", reason, 0, each.points)
         for each in lab.questions
@@ -36,20 +39,26 @@ def _check_answer(question: Question, evidence: Evidence) -> Finding:
     name, submission = f"question {question.name}", evidence.submission
     answer = submission.answers.get(question.name)
     if answer in (None, ""):
-        reason = submission.complaint or f"{ANSWERS} has no answer to {question.name}"
-        return Finding(name, "failed", f"No answer: {reason}.", 0, question.points)
+        reason = submission.complaint or term(
+            "{file} has no answer to {question}", file=ANSWERS, question=question.name
+        )
+        sentence = term("No answer: {reason}.", reason=reason)
+        return Finding(name, "failed", sentence, 0, question.points)
     if question.expected is None:
-        reason = "Not checked: your instructor's copy has the answers."
+        reason = term("Not checked: your instructor's copy has the answers.")
         return Finding(name, "unchecked", reason, 0, question.points)
     try:
         problem = _find_problem(question, answer, evidence)
-    except NotChecked as reason:
-        return Finding(name, "unchecked", f"Not checked: {reason}", 0, question.points)
+    except NotChecked as refusal:
+        sentence = term("Not checked: {reason}", reason=refusal.sentence)
+        return Finding(name, "unchecked", sentence, 0, question.points)
     if problem:
         return Finding(name, "failed", problem, 0, question.points)
-    sentence = "Right."
+    sentence = term("Right.")
     if question.least_words:
-        sentence = "It is there. Whether it is good, a person must judge: nobody has read it here."
+        sentence = term(
+            "It is there. Whether it is good, a person must judge: nobody has read it here."
+        )
     return Finding(name, "passed", sentence, question.points, question.points)
 
 
@@ -59,7 +68,11 @@ def _find_problem(question: Question, answer: Any, evidence: Evidence) -> str:
         return _find_problem_of_choice(question, answer)
     if question.is_name or question.least_words:
         if not isinstance(answer, str):
-            return f"{ANSWERS} must give a text for {question.name}, between quotation marks."
+            return term(
+                "{file} must give a text for {question}, between quotation marks.",
+                file=ANSWERS,
+                question=question.name,
+            )
         find = _find_problem_of_text if question.least_words else _find_problem_of_name
         return find(question, answer)
     return _find_problem_of_number(question, answer, evidence)
@@ -68,31 +81,42 @@ def _find_problem(question: Question, answer: Any, evidence: Evidence) -> str:
 def _find_problem_of_choice(question: Question, answer: Any) -> str:
     letter = read_letter(answer)
     if letter not in question.choices:
-        return f"{_show(str(answer))} is none of {', '.join(question.choices)}."
+        return term(
+            "{answer} is none of {letters}.",
+            answer=_show(str(answer)),
+            letters=", ".join(question.choices),
+        )
     if letter == question.expected:
         return ""
-    return question.feedback.get(letter, "That is not so.")
+    told = question.feedback.get(letter)
+    return term(told) if told else term("That is not so.")
 
 
 def _find_problem_of_name(question: Question, answer: str) -> str:
     """A name may be written with what belongs to a call of it."""
     name = answer.strip().removesuffix(";").removesuffix("()").strip()
     if not _NAME.fullmatch(name):
-        return f"{_show(answer)} is not a name: one is asked for, such as leaky_run."
+        return term(
+            "{answer} is not a name: one is asked for, such as leaky_run.", answer=_show(answer)
+        )
     if name in _list_names(question):
         return ""
-    return question.feedback.get("wrong", f"It is not {_show(name)}.")
+    told = question.feedback.get("wrong")
+    return term(told) if told else term("It is not {name}.", name=_show(name))
 
 
 def _find_problem_of_text(question: Question, answer: str) -> str:
-    words, names = answer.split(), _list_names(question)
+    words, names = _WORD.findall(answer), _list_names(question)
     if len(words) < question.least_words:
-        return (
-            f"{len(words)} words are too few: write {question.least_words} or more, for somebody "
-            "who was not there."
+        return term(
+            "{count} words are too few: write {least} or more, for somebody who was not there.",
+            count=len(words),
+            least=question.least_words,
         )
     if names and not set(names) & set(_NAME.findall(answer)):
-        return "It does not name the function that question function asks for: its reader must."
+        return term(
+            "It does not name the function that question function asks for: its reader must."
+        )
     return ""
 
 
@@ -105,14 +129,20 @@ def _find_problem_of_number(question: Question, answer: Any, evidence: Evidence)
             return ""
         is_number = isinstance(answer, (int, float)) and not isinstance(answer, bool)
         if says_never or is_number:
-            return question.feedback["never" if says_never else "number"]
+            return term(question.feedback["never" if says_never else "number"])
     if isinstance(answer, bool) or not isinstance(answer, (int, float)):
-        or_never = f', or "{NEVER}"' if question.may_be_never else ""
-        return f"{ANSWERS} must give a plain number for {question.name}, such as 12.5{or_never}."
+        or_never = term(', or "never"') if question.may_be_never else ""
+        return term(
+            "{file} must give a plain number for {question}, such as 12.5{or_never}.",
+            file=ANSWERS,
+            question=question.name,
+            or_never=or_never,
+        )
     assert isinstance(right, (int, float))
     if abs(answer - right) <= abs(right) * question.tolerance:
         return ""
-    return question.feedback.get("wrong", "That number is not what is measured.")
+    told = question.feedback.get("wrong")
+    return term(told) if told else term("That number is not what is measured.")
 
 
 def _measure(evidence: Evidence, wanted: str | Rate) -> float | str:
@@ -145,7 +175,7 @@ def _read_quantity(measurement: Measurement, quantity: str) -> float:
     else:
         value = sum(usage.live_bytes for usage in trace.snapshots[-1].stacks)
     if value is None:
-        raise NotChecked("it could not be measured here.")
+        raise NotChecked(term("it could not be measured here."))
     return value
 
 
@@ -155,7 +185,9 @@ def _measure_exhaustion(evidence: Evidence, quantity: str) -> float | str:
     try:
         fared = evidence.exhaust_handed_out(service)
     except (*NOT_TRACED, GradingError) as error:
-        raise NotChecked(f"it could not be run under its limit here ({error}).") from None
+        raise NotChecked(
+            term("it could not be run under its limit here ({error}).", error=error.sentence)
+        ) from None
     if quantity == "oom_seconds":
         return fared.terms / service.rate if fared.is_killed else NEVER
     return NEVER if fared.peak_rss_bytes is None else fared.peak_rss_bytes

@@ -11,6 +11,7 @@ from lablib.errors import GradingError, ToolMissingError
 from lablib.grading.bubblewrap import FOLDER
 from lablib.grading.limits import Limits
 from lablib.grading.sandbox import Run, Sandboxed
+from lablib.language import term
 from lablib.tracing.groups import CappedGroup
 
 LEVELS = ("-O0", "-O2")
@@ -78,7 +79,12 @@ def build_companions(
         return ()
     run = _compile(folder, ["-std=gnu11", "-g", "-O2", f"-DSEED={seed}u", "-c", *sources], None)
     if run.exit_code != 0:
-        raise GradingError(f"the lab's own files don't build here: {_find_complaint(run.errors)}")
+        raise GradingError(
+            term(
+                "the lab's own files don't build here: {complaint}",
+                complaint=_find_complaint(run.errors),
+            )
+        )
     objects = (f"{Path(source).stem}.o" for source in sources)
     return (*objects, *(f"-Wl,--wrap={name}" for name in wrapped))
 
@@ -86,7 +92,7 @@ def build_companions(
 def _compile(folder: Path, arguments: list[str], group: CappedGroup | None) -> Run:
     if shutil.which("gcc") is None:
         raise ToolMissingError(
-            "building a submission needs gcc", "run: sudo apt-get install gcc libc6-dev"
+            term("building a submission needs gcc"), term("run: sudo apt-get install gcc libc6-dev")
         )
     limits = Limits(seconds=_SECONDS, memory_bytes=1 << 30, may_fork=True)
     command = ["/usr/bin/gcc", *arguments]

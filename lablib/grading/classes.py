@@ -12,7 +12,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +23,7 @@ from lablib.errors import GradingError
 from lablib.grading.gradebook import make_cell
 from lablib.grading.page import PROGRESS, read_report
 from lablib.records import ClassResult
+from lablib.scratch import make_scratch_folder
 
 SECONDS = 300.0
 """How long judging one submission may take; what takes longer could not be judged."""
@@ -139,11 +139,11 @@ def _judge_apart(
 def _start_judge(command: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
     """Run a judge in a session and a temporary folder of its own; at the end both are gone."""
     with (
-        tempfile.TemporaryDirectory(prefix="lab-class-", ignore_cleanup_errors=True) as folder,
+        make_scratch_folder("class") as folder,
         subprocess.Popen(
             command,
             cwd=_CHECKOUT,
-            env={**os.environ, "TMPDIR": folder},
+            env={**os.environ, "TMPDIR": str(folder)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import tempfile
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,8 @@ from lablib.grading.limits import Limits, open_group
 from lablib.grading.measuring import Glance, Measurement, measure, start_tracer, watch_from_afar
 from lablib.grading.sandbox import Run, Sandboxed
 from lablib.grading.submissions import Submission, lay_out
+from lablib.language import term
+from lablib.scratch import make_scratch_folder
 
 EXHAUSTING = Limits(seconds=30, output_bytes=8 << 20)
 """What a program may take on its way to its OOM kill, beside memory."""
@@ -113,7 +114,9 @@ class Evidence(AbstractContextManager["Evidence"]):
         handed_out = self._build(self._handed_out, LEVELS[-1])
         run = self._run(self._handed_out, self._command(handed_out, terms), self.limits)
         if run.exit_code != 0 or run.ended_by != "itself":
-            raise GradingError(f"the lab's own program does not run here: {run.errors.strip()}")
+            raise GradingError(
+                term("the lab's own program does not run here: {said}", said=run.errors.strip())
+            )
         return run.output
 
     def _build(self, folder: Path, level: str) -> Build:
@@ -135,9 +138,7 @@ class Evidence(AbstractContextManager["Evidence"]):
         return [built.path, *self.lab.options, "--terms", str(terms)]
 
     def _lay_out(self, source: bytes) -> Path:
-        folder = Path(
-            self._resources.enter_context(tempfile.TemporaryDirectory(prefix="lab-check-"))
-        )
+        folder = self._resources.enter_context(make_scratch_folder("check"))
         lay_out(self.lab, source, folder)
         return folder
 

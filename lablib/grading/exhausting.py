@@ -15,6 +15,7 @@ from lablib.errors import GradingError
 from lablib.grading.limits import Limits
 from lablib.grading.measuring import read_peak
 from lablib.grading.sandbox import Sandboxed
+from lablib.language import term
 from lablib.tracing.groups import CappedGroup
 
 
@@ -58,8 +59,12 @@ def exhaust(
         is_killed = limited.read().oom_kills > kills
     if not is_killed and (run.exit_code != 0 or run.ended_by != "itself"):
         raise GradingError(
-            f"the program as handed out was neither killed nor did it end well under its limit "
-            f"(exit code {run.exit_code}, ended by {run.ended_by})"
+            term(
+                "the program as handed out was neither killed nor did it end well under its limit "
+                "(exit code {code}, ended by {ended_by})",
+                code=run.exit_code,
+                ended_by=run.ended_by,
+            )
         )
     return Exhaustion(is_killed, run.output.count("\n"), None if is_killed else peak_rss_bytes)
 

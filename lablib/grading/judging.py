@@ -11,8 +11,10 @@ from lablib.grading.checks import run_check
 from lablib.grading.evidence import Evidence
 from lablib.grading.labs import Check, Lab
 from lablib.grading.limits import Limits
+from lablib.grading.page import name_check
 from lablib.grading.sandbox import require_sandbox
 from lablib.grading.submissions import read_submission
+from lablib.language import term
 from lablib.records import Finding, GradeReport
 
 
@@ -57,7 +59,7 @@ def judge_submission(
 def _choose_hint(lab: Lab, findings: Sequence[Finding], level: int) -> str:
     failed = next((finding.check for finding in findings if finding.state == "failed"), "")
     hints = lab.hints.get(failed, ())
-    return hints[min(level, len(hints)) - 1] if level and hints else ""
+    return term(hints[min(level, len(hints)) - 1]) if level and hints else ""
 
 
 def _is_told_apart(finding: Finding) -> bool:
@@ -66,5 +68,5 @@ def _is_told_apart(finding: Finding) -> bool:
 
 
 def _skip(check: Check, failed: Finding) -> Finding:
-    reason = f"Not looked at: first mend what {failed.check.replace('_', ' ')} found."
+    reason = term("Not looked at: first mend what {check} found.", check=name_check(failed.check))
     return Finding(check.kind, "skipped", reason, 0, check.points)

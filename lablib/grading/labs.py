@@ -10,6 +10,7 @@ from typing import Any
 
 from lablib.errors import GradingError
 from lablib.grading.rendering import Rendering
+from lablib.language import term
 
 LABS_DIR = Path(__file__).resolve().parents[2] / "labs"
 LAB_FILE = "lab.json"
@@ -140,7 +141,8 @@ def load_lab(name: str, folder: Path = LABS_DIR, source: str = "") -> Lab:
     path = folder / name / LAB_FILE
     if "/" in name or not path.is_file():
         raise GradingError(
-            f"there is no lab called {name}", f"choose from: {', '.join(list_labs(folder))}"
+            term("there is no lab called {name}", name=name),
+            term("choose from: {choices}", choices=", ".join(list_labs(folder))),
         )
     data = read_lab_data(path.parent, source)
     return make_lab(path.parent, data, Rendering.of_first(data))

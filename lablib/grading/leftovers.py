@@ -18,7 +18,9 @@ from pathlib import Path
 from lablib.errors import GradingError
 from lablib.grading.limits import FILE_PLACES, Limits
 from lablib.grading.sandbox import Run, Sandboxed
+from lablib.language import term
 from lablib.tracing.groups import CappedGroup
+from lablib.wording import os_reason
 
 _SYSTEM_V = Path(__file__).with_name("system_v.py")
 _END_S = 10.0
@@ -97,7 +99,9 @@ class Remains(AbstractContextManager["Remains"]):
             self._open.append(self._first)
         except OSError as error:
             self.__exit__()
-            raise GradingError(f"the sandbox can't be looked into ({error.strerror})") from None
+            raise GradingError(
+                term("the sandbox can't be looked into ({reason})", reason=os_reason(error))
+            ) from None
 
     def __exit__(self, *_: object) -> None:
         """Let go of the places, and of all that is left in them."""
@@ -113,7 +117,7 @@ class Remains(AbstractContextManager["Remains"]):
     def list_leftovers(self) -> list[Leftover]:
         """Return what is left once the sandbox has ended; raises `GradingError` if it has not."""
         if not self._wait_for_end():
-            raise GradingError("the sandbox did not come to its end")
+            raise GradingError(term("the sandbox did not come to its end"))
         files = [
             Leftover(f"{place}/{entry.relative_to(root)}", size)
             for place, descriptor in self._places
@@ -133,7 +137,7 @@ class Remains(AbstractContextManager["Remains"]):
         )
         if listed.returncode != 0:
             said = (listed.stderr.strip().splitlines() or ["no reason given"])[-1]
-            raise GradingError(f"its System V segments can't be seen ({said})")
+            raise GradingError(term("its System V segments can't be seen ({said})", said=said))
         return parse_system_v(json.loads(listed.stdout))
 
     def _keep(self, path: str, flags: int = 0) -> int:

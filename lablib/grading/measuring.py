@@ -86,7 +86,7 @@ def measure(
                 symbols = stack.enter_context(closing(ProcessSymbols(program.pid)))
                 tracers.append(stack.enter_context(Tracer(program.pid, symbols)))
             except NOT_TRACED as error:
-                untraced = str(error)
+                untraced = error.sentence
         at_exit, mappings, peak, static, notes = None, None, None, None, None
         if program.run_to_exit():
             at_exit, peak = read_resources(program.pid), read_peak(program.pid, "VmPeak")
@@ -141,7 +141,7 @@ def start_tracer() -> str:
     try:
         start_service()
     except NOT_TRACED as error:
-        return str(error)
+        return error.sentence
     return ""
 
 

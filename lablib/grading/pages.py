@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
+from lablib.document import make_document
 from lablib.grading.gradebook import FIELDS, Row, replace_file
 from lablib.grading.labs import Lab
 from lablib.records import ClassResult, Finding
@@ -18,33 +19,9 @@ from lablib.wording import count_of, make_printable
 
 INDEX = "index.html"
 
-_PAGE = """\
-<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<title>{title}</title>
-<style>
-body {{ font-family: sans-serif; line-height: 1.5; max-width: 64rem; margin: 2rem auto; \
-padding: 0 1rem; color: #1a1a1a; background: #fff; }}
-table {{ border-collapse: collapse; width: 100%; }}
-caption {{ text-align: left; font-weight: bold; padding: .5rem 0; }}
-th, td {{ border: 1px solid #767676; padding: .4rem .6rem; text-align: left; vertical-align: top; \
-overflow-wrap: anywhere; }}
-.failed {{ font-weight: bold; border-left: .4rem solid #a40000; }}
-.unchecked, .could {{ font-style: italic; border-left: .4rem dashed #5c5c00; }}
-</style>
-</head>
-<body>
-<main>
-<h1>{title}</h1>
-{body}
-</main>
-</body>
-</html>
-"""
+_STYLE = """\
+.failed { font-weight: bold; border-left: .4rem solid #a40000; }
+.unchecked, .could { font-style: italic; border-left: .4rem dashed #5c5c00; }"""
 
 
 def name_page(student: str) -> str:
@@ -126,4 +103,4 @@ def _text(text: str) -> str:
 
 
 def _fill(title: str, body: str) -> str:
-    return _PAGE.format(title=_text(title), body=body)
+    return make_document(title, body, _STYLE, locale="")

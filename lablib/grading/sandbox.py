@@ -16,7 +16,6 @@ import select
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -30,7 +29,10 @@ from lablib.grading.bubblewrap import find_home, wrap
 from lablib.grading.limits import FILE_PLACES, Limits, Watch, find_seconds, list_limits
 from lablib.grading.streams import Stream
 from lablib.holding import Hold
+from lablib.language import term
+from lablib.scratch import make_scratch_folder
 from lablib.tracing.groups import CappedGroup
+from lablib.wording import os_reason
 
 _START_S = 10.0
 _CHUNK_BYTES = 1 << 16
@@ -67,21 +69,23 @@ def require_sandbox() -> None:
     """
     if shutil.which("bwrap") is None:
         raise ToolMissingError(
-            "running somebody's program safely needs bubblewrap",
-            "run: sudo apt-get install bubblewrap",
+            term("running somebody's program safely needs bubblewrap"),
+            term("run: sudo apt-get install bubblewrap"),
         )
     with (
-        tempfile.TemporaryDirectory(prefix="lab-check-") as folder,
-        Sandboxed(Path(folder), ["/bin/true"], Limits(), None) as tried,
+        make_scratch_folder("check") as folder,
+        Sandboxed(folder, ["/bin/true"], Limits(), None) as tried,
     ):
         tried.release()
         run = tried.finish()
     if run.exit_code != 0:
         said = (run.errors.strip() or f"exit code {run.exit_code}").splitlines()[-1]
         raise GradingError(
-            f"this machine refuses the sandbox ({said}), so no program was run",
-            "on Ubuntu 24.04 run ./lab check as root, or allow user namespaces: "
-            "sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0",
+            term("this machine refuses the sandbox ({said}), so no program was run", said=said),
+            term(
+                "on Ubuntu 24.04 run ./lab check as root, or allow user namespaces: sudo sysctl "
+                "kernel.apparmor_restrict_unprivileged_userns=0"
+            ),
         )
 
 
@@ -164,7 +168,9 @@ class Sandboxed(AbstractContextManager["Sandboxed"]):
             self._watch = Watch(self.pid, first, limits, group)
         except OSError as error:
             self.close()
-            raise GradingError(f"the sandbox ended too early ({error.strerror})") from None
+            raise GradingError(
+                term("the sandbox ended too early ({reason})", reason=os_reason(error))
+            ) from None
         except BaseException:
             self.close()
             raise
@@ -186,7 +192,9 @@ class Sandboxed(AbstractContextManager["Sandboxed"]):
         self._hold = hold
         self._open_gate()
         if not hold.reach_exec():
-            raise GradingError(f"{self._command} could not be started in the sandbox")
+            raise GradingError(
+                term("{command} could not be started in the sandbox", command=self._command)
+            )
         hold.reach_first_instruction()
 
     def release(self) -> None:
@@ -236,9 +244,13 @@ class Sandboxed(AbstractContextManager["Sandboxed"]):
         self._await_end()
         if self._ended_by == "machine":
             raise GradingError(
-                "the machine's memory ran out while the program ran, and nobody can say whose "
-                "fault that is",
-                "end other programs and check again; with ./lab tracer start each has a limit",
+                term(
+                    "the machine's memory ran out while the program ran, and nobody can say whose "
+                    "fault that is"
+                ),
+                term(
+                    "end other programs and check again; with ./lab tracer start each has a limit"
+                ),
             )
         code = self._process.returncode
         exit_code = 128 - code if code > 128 else code
@@ -294,7 +306,7 @@ class Sandboxed(AbstractContextManager["Sandboxed"]):
         self.close()
         said = self._streams[1].text.strip().splitlines()
         reason = said[-1] if said else "no reason given"
-        raise GradingError(f"the sandbox could not be made: {reason}")
+        raise GradingError(term("the sandbox could not be made: {reason}", reason=reason))
 
     def _open_gate(self, with_byte: bool = True) -> None:
         if self._gate < 0:

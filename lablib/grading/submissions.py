@@ -14,6 +14,8 @@ from typing import Any
 from lablib.apps import APPS_DIR
 from lablib.errors import GradingError
 from lablib.grading.labs import ANSWERS, Lab
+from lablib.language import term
+from lablib.wording import os_reason
 
 MAX_FILE_BYTES = 256 << 10
 """How large a file of a submission may be."""
@@ -65,13 +67,18 @@ def _read_plainly(path: Path) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
         raise GradingError(
-            f"{path} can't be read ({os.strerror(error.errno or 0)})", "hand it in with that name"
+            term("{path} can't be read ({reason})", path=path, reason=os_reason(error)),
+            term("hand it in with that name"),
         ) from None
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
         os.close(descriptor)
-        raise GradingError(f"{path} is not a plain file", "hand in the file itself")
+        raise GradingError(
+            term("{path} is not a plain file", path=path), term("hand in the file itself")
+        )
     with open(descriptor, "rb") as file:
         if status.st_size > MAX_FILE_BYTES:
-            raise GradingError(f"{path} is larger than {MAX_FILE_BYTES >> 10} KiB")
+            raise GradingError(
+                term("{path} is larger than {kib} KiB", path=path, kib=MAX_FILE_BYTES >> 10)
+            )
         return file.read(MAX_FILE_BYTES)

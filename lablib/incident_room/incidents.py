@@ -28,6 +28,8 @@ from lablib.errors import GradingError
 from lablib.grading.keys import read_key
 from lablib.grading.labs import ANSWERS, Lab, list_sources, load_lab
 from lablib.grading.variants import draw_lab
+from lablib.language import term
+from lablib.wording import os_reason
 
 LAB = "incident"
 """The lab whose programs, questions and judge these are."""
@@ -80,9 +82,16 @@ class Incident:
         """What `./lab check incident` must be told beside the folder to judge this program."""
         return ("--student", self.student, "--key-file", str(self.key_file)) if self.student else ()
 
+    def has_key(self, key: str) -> bool:
+        """Return whether it was drawn with this key."""
+        try:
+            return self.key_file.read_text().strip() == key
+        except OSError:
+            return False
+
     def elapsed_s(self) -> float:
         """The seconds since its page."""
-        return time.time() - self.paged_s
+        return max(0.0, time.time() - self.paged_s)
 
     def read_source(self) -> str:
         """Return the program as it is now in the learner's file; raises `GradingError`."""
@@ -90,8 +99,12 @@ class Incident:
             return self.source_file.read_text(errors="replace")
         except OSError as error:
             raise GradingError(
-                f"{self.source_file} can't be read ({error.strerror})",
-                "open_room(new=True) draws another incident",
+                term(
+                    "{file} can't be read ({reason})",
+                    file=self.source_file,
+                    reason=os_reason(error),
+                ),
+                term("open_room(new=True) draws another incident"),
             ) from None
 
     def read_answers(self) -> dict[str, Any]:
@@ -130,9 +143,9 @@ def open_incident(key: str = "", student: str = LEARNER, new: bool = False) -> I
     """
     root = incidents_dir()
     if not key and not new:
-        current = _find_current(root)
+        current = find_current()
         if current is not None:
-            return load_incident(current)
+            return current
     key = key or secrets.token_hex(16)
     name = hashlib.sha256(f"{key}\n{student}".encode()).hexdigest()[:_NAME_DIGITS]
     folder = root / name
@@ -142,10 +155,26 @@ def open_incident(key: str = "", student: str = LEARNER, new: bool = False) -> I
         (root / CURRENT).write_text(name + "\n")
     except OSError as error:
         raise GradingError(
-            f"the incident can't be kept in {root} ({error.strerror})",
-            f"name a folder of yours: {FOLDER_VARIABLE}=DIR",
+            term(
+                "the incident can't be kept in {root} ({reason})",
+                root=root,
+                reason=os_reason(error),
+            ),
+            term("name a folder of yours: {variable}=DIR", variable=FOLDER_VARIABLE),
         ) from None
     return load_incident(folder)
+
+
+def find_current() -> Incident | None:
+    """Return the incident under way, None where none is; raises what `load_incident` does."""
+    root = incidents_dir()
+    try:
+        name = (root / CURRENT).read_text().strip()
+    except OSError:
+        return None
+    folder = root / name
+    is_there = name and "/" not in name and (folder / STATE).exists()
+    return load_incident(folder) if is_there else None
 
 
 def load_incident(folder: Path) -> Incident:
@@ -155,7 +184,8 @@ def load_incident(folder: Path) -> Incident:
         student, paged_s = str(state["student"]), float(state["paged_s"])
     except (OSError, ValueError, KeyError, TypeError):
         raise GradingError(
-            f"{folder} is no incident that can be read", "open_room(new=True) draws another"
+            term("{folder} is no incident that can be read", folder=folder),
+            term("open_room(new=True) draws another"),
         ) from None
     lab = load_lab(LAB)
     if student:
@@ -169,7 +199,11 @@ def _make(folder: Path, key: str, student: str) -> None:
     key_file = folder / KEY
     key_file.touch(0o600)
     key_file.write_text(key + "\n")
-    read_key(key_file)
+    try:
+        read_key(key_file)
+    except GradingError:
+        shutil.rmtree(folder)
+        raise
     is_drawn = bool(list_sources(load_lab(LAB).folder))
     state = {"student": student if is_drawn else "", "paged_s": time.time()}
     (folder / STATE).write_text(json.dumps(state) + "\n")
@@ -177,15 +211,6 @@ def _make(folder: Path, key: str, student: str) -> None:
     incident.source_file.write_text(incident.lab.read_source())
     empty = (incident.lab.folder / ANSWERS).read_text()
     (folder / ANSWERS).write_text(empty)
-
-
-def _find_current(root: Path) -> Path | None:
-    try:
-        name = (root / CURRENT).read_text().strip()
-    except OSError:
-        return None
-    folder = root / name
-    return folder if name and "/" not in name and (folder / STATE).exists() else None
 
 
 def _remove_pointer(path: Path, name: str) -> None:

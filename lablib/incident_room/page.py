@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lablib.language import reader_locale
+from lablib.document import make_document
 from lablib.wording import make_printable
 
 
@@ -65,47 +65,24 @@ class Picture:
 
 Part = Heading | Paragraph | Bullets | Table | Code | Picture
 
-_PAGE = """\
-<!doctype html>
-<html lang="{tag}">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" \
-content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
-<title>{title}</title>
-<style>
-body {{ font-family: sans-serif; line-height: 1.5; max-width: 60rem; margin: 2rem auto; \
-padding: 0 1rem; color: #1a1a1a; background: #fff; }}
-table {{ border-collapse: collapse; width: 100%; }}
-caption {{ text-align: left; font-weight: bold; padding: .5rem 0; }}
-th, td {{ border: 1px solid #767676; padding: .4rem .6rem; text-align: left; vertical-align: top; \
-overflow-wrap: anywhere; }}
-pre {{ overflow: auto; border: 1px solid #767676; padding: .6rem; }}
-img {{ max-width: 100%; height: auto; }}
-.open {{ font-style: italic; border-left: .4rem dashed #5c5c00; padding-left: .6rem; }}
-</style>
-</head>
-<body>
-<main>
-<h1>{title}</h1>
-{body}
-</main>
-</body>
-</html>
-"""
+_STYLE = """\
+pre { overflow: auto; border: 1px solid #767676; padding: .6rem; }
+img { max-width: 100%; height: auto; }
+.open { font-style: italic; border-left: .4rem dashed #5c5c00; padding-left: .6rem; }"""
 _LEFT = ' style="text-align: left"'
 """In a notebook, whose own style has numbers in all tables, texts stand at the right otherwise."""
 
+_SHORT = ' style="text-align: left; white-space: nowrap"'
+_SHORT_LETTERS = 8
+
 _MARKDOWN_LETTERS = re.compile(r"([\\`*_{}\[\]<>#|~&])")
-_LINE_STARTS = re.compile(r"^(\s*)([-+]|\d+[.)])(\s)", re.MULTILINE)
+_LINE_STARTS = re.compile(r"^(\s*)([-+=]|\d+[.)])(\s|[-=])", re.MULTILINE)
 
 
 def to_html(title: str, parts: Sequence[Part]) -> str:
     """Return the parts as a page of HTML that stands alone."""
     body = "\n".join(_part_to_html(part) for part in parts)
-    tag = "zh-Hans" if reader_locale() == "zh_CN" else "en"
-    return _PAGE.format(tag=tag, title=_escape(title), body=body)
+    return make_document(title, body, _STYLE)
 
 
 def render_parts(title: str, parts: Sequence[Part]) -> str:
@@ -144,9 +121,14 @@ def _part_to_html(part: Part) -> str:
 
 
 def _row_to_html(row: tuple[str, ...]) -> str:
-    first, *others = map(_escape, row)
-    cells = "".join(f"<td{_LEFT}>{cell}</td>" for cell in others)
-    return f'<tr><th scope="row"{_LEFT}>{first}</th>{cells}</tr>'
+    first, *others = row
+    cells = "".join(f"<td{_style(text)}>{_escape(text)}</td>" for text in others)
+    return f'<tr><th scope="row"{_style(first)}>{_escape(first)}</th>{cells}</tr>'
+
+
+def _style(text: str) -> str:
+    """Chinese may be broken anywhere: a word of two characters stays in one line."""
+    return _SHORT if len(text) <= _SHORT_LETTERS else _LEFT
 
 
 def _part_to_markdown(part: Part) -> str:

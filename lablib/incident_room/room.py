@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
 import json
-import os
 import shlex
-import shutil
-import subprocess
-import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
-from typing import Any, TypeVar
 
 from lablib.analysis import judge_trace
 from lablib.apps import APPS_DIR
-from lablib.comparison import Build, compare_builds
+from lablib.comparison import Build, judge_runs, run_builds
 from lablib.comparison.builds import TERMS as TERMS_WORD
-from lablib.editing import INCIDENTS_BUILD_DIR, build_source
-from lablib.errors import AppError, GradingError, LabError, RecordingError
+from lablib.errors import GradingError, RecordingError
 from lablib.grading.labs import ANSWERS, Service
-from lablib.grading.page import describe_report, read_report
+from lablib.incident_room.builds import Builds
 from lablib.incident_room.incidents import Incident
+from lablib.incident_room.kept import Kept
 from lablib.incident_room.page import Picture, to_html, to_markdown
-from lablib.incident_room.postmortem import Seen, compose, list_open
-from lablib.incident_room.rehearsal import ROUNDS, TERMS, rehearse, try_scan
+from lablib.incident_room.postmortem import compose
+from lablib.incident_room.rehearsal import ROUNDS, TERMS, rehearse
+from lablib.incident_room.seen import Seen, list_open, word_changes
 from lablib.incident_room.service import Service as RunningService
+from lablib.incident_room.shell import run_command
+from lablib.incident_room.sights import follow_heap, look_at, word_end, word_look, word_rehearsal
 from lablib.incident_room.timeline import Timeline
-from lablib.recording import load_recording, save_bytes, save_recording
+from lablib.language import say, term
+from lablib.recording import save_bytes
 from lablib.records import (
     AppFiles,
     Comparison,
@@ -40,19 +36,12 @@ from lablib.records import (
     ProcessVerdict,
     Rehearsal,
     ServiceEnd,
-    ServiceSample,
     TimelineEntry,
 )
-from lablib.resources import read_resources
 from lablib.study import Runtime, choose_runtime
-from lablib.wording import count_of, format_size
 
 PROOF_TERMS = 240
-COMMAND_TIMEOUT_S = 300.0
 CHECKOUT = APPS_DIR.parent
-
-Kept = TypeVar("Kept")
-_REHEARSAL, _PROOF = "rehearsal.json.gz", "proof.json.gz"
 
 
 class IncidentRoom(AbstractContextManager["IncidentRoom"]):
@@ -73,19 +62,17 @@ class IncidentRoom(AbstractContextManager["IncidentRoom"]):
         assert self.lab.service is not None, "the lab says how its program is run"
         self.terms: Service = self.lab.service
         self._runtime = runtime
-        folder = incident.folder
-        self.timeline = Timeline(folder / "timeline.jsonl", incident.paged_s)
-        self.samples = _read_samples(folder / "samples.jsonl")
+        self.timeline = Timeline(incident.folder / "timeline.jsonl", incident.paged_s)
+        self.kept = Kept(incident)
+        self._builds = Builds(incident)
         self.service: RunningService | None = None
-        self.rehearsal: Rehearsal | None = _load(folder / _REHEARSAL, Rehearsal)
-        self.comparison: Comparison | None = _load(folder / _PROOF, Comparison)
-        self.report: GradeReport | None = _read_report(folder / "report.json")
-        self._turn = threading.Lock()
         if not self.timeline.entries:
-            self.timeline.add("page", self.lab.pager)
+            self.timeline.add("page", lambda: say(self.lab.pager))
         elif self.timeline.find("service", "note"):
-            self.timeline.add("service", "The room was opened again; the clock has run on.")
-        self._noticed = self._read_noticed()
+            self.timeline.add(
+                "service",
+                lambda: say("The room was opened again: nothing is in service, the clock ran on."),
+            )
 
     def __exit__(self, *_: object) -> None:
         """End the service."""
@@ -103,7 +90,7 @@ class IncidentRoom(AbstractContextManager["IncidentRoom"]):
 
         One that runs is ended first. Raises `LabError`, also for a program that doesn't compile.
         """
-        return self._start("service", "The service was started")
+        return self._start("service", lambda: say("The service was started"))
 
     def ship(self) -> RunningService:
         """Build what the learner has changed, and put it into service; raises `LabError`.
@@ -112,62 +99,64 @@ class IncidentRoom(AbstractContextManager["IncidentRoom"]):
         """
         if not self.incident.is_changed:
             raise GradingError(
-                "there is nothing to ship: the program is as it came",
-                f"change {self.incident.source_file}, or say in a note why you don't",
+                term("there is nothing to ship: the program is as it came"),
+                term(
+                    "change {file}, or say in a note why you don't", file=self.incident.source_file
+                ),
             )
-        return self._start("fix", f"A fix was put into service ({self._count_changes()})")
+        return self._start(
+            "fix",
+            lambda: say("A fix was put into service ({changes})", changes=self._count_changes()),
+        )
 
-    def _start(self, kind: str, text: str) -> RunningService:
+    def _start(self, kind: str, begin: Callable[[], str]) -> RunningService:
         self.notice()
         app = self.build("now", self.incident.read_source())
         self._end_service()
-        self.service = RunningService(
+        self.service = service = RunningService(
             self._choose_runtime(),
             app,
             self.terms,
             self.name,
             self.speed,
-            self._keep_sample,
+            self.kept.keep_sample,
             self._keep_end,
         )
-        faster = f", {self.speed:g} times as fast as in service" if self.speed != 1 else ""
         self.timeline.add(
             kind,
-            f"{text}: {self.terms.rate:g} terms a second{faster}. {self.service.cap}",
-            runtime=self.service.runtime,
-            is_capped=self.service.is_capped,
+            lambda: say(
+                "{begin}: {rate:g} terms a second{faster}. {cap}",
+                begin=begin(),
+                rate=self.terms.rate,
+                faster=say(", {speed:g} times as fast as in service", speed=self.speed)
+                if self.speed != 1
+                else "",
+                cap=service.cap,
+            ),
+            runtime=service.runtime,
+            is_capped=service.is_capped,
         )
-        return self.service
+        return service
 
     def build(self, name: str, source: str) -> AppFiles:
         """Compile a source of the incident's, and return the program; raises `LabError`."""
-        folder = INCIDENTS_BUILD_DIR / f"{self.incident.name}-{os.getpid()}" / name
-        return build_source("incident", source, folder)[0]
+        return self._builds.build(name, source)
 
     def run(self, command: str) -> str:
         """Run a command of a shell, and return what it printed; it goes into the timeline.
 
         In it {pid} stands for the service's process, and {container} for its container. It runs in
-        the lab's folder. Raises `AppError` where it takes too long.
+        the lab's folder. Raises `AppError` where it takes too long or prints too much, and
+        `GradingError` where it is about the service and none runs.
         """
         self.notice()
-        words = self._fill_in(command)
-        try:
-            done = subprocess.run(
-                words,
-                shell=True,
-                cwd=CHECKOUT,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                timeout=COMMAND_TIMEOUT_S,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            raise AppError(f"{command} took longer than {COMMAND_TIMEOUT_S:.0f} s") from None
-        said = done.stdout.decode(errors="replace")
-        last = (said.strip().splitlines() or ["nothing"])[-1].strip()
-        self.timeline.add("command", f"$ {command}: {last}", exit_code=done.returncode)
+        said, exit_code = run_command(self._fill_in(command), CHECKOUT)
+        last = said.strip().splitlines()[-1:]
+        self.timeline.add(
+            "command",
+            lambda: f"$ {command}: {last[0].strip() if last else say('nothing')}",
+            exit_code=exit_code,
+        )
         return said
 
     # What is seen
@@ -180,30 +169,8 @@ class IncidentRoom(AbstractContextManager["IncidentRoom"]):
         "up" in seconds. Raises `GradingError` where nothing runs.
         """
         self.notice()
-        service = self._running()
-        resources = read_resources(service.pid)
-        if resources is None:
-            raise GradingError("the service has ended", "start it: room.start_service()")
-        mappings = Path(f"/proc/{service.pid}/maps").read_bytes().count(b"\n")
-        rss_bytes = resources.rss_anon_bytes + resources.rss_file_bytes
-        seen: dict[str, int | float] = {
-            "resident": rss_bytes + resources.rss_shared_bytes,
-            "anonymous": resources.rss_anon_bytes,
-            "address space": resources.vm_size_bytes,
-            "charged": service.read_charged() or 0,
-            "cap": self.terms.limit_bytes,
-            "mappings": mappings,
-            "threads": resources.threads,
-            "open files": resources.open_files or 0,
-            "terms": service.count_terms(),
-            "up": round(service.up_s, 1),
-        }
-        self.timeline.add(
-            "look",
-            f"After {seen['terms']:,} terms it holds {format_size(seen['resident'])} in "
-            f"{count_of(mappings, 'mapping')}.",
-            **seen,
-        )
+        seen = look_at(self._running())
+        self.timeline.add("look", lambda: word_look(seen), **seen)
         return seen
 
     def follow_heap(self, seconds: float, interval_s: float = 0.5) -> Iterator[HeapSnapshot]:
@@ -211,21 +178,15 @@ class IncidentRoom(AbstractContextManager["IncidentRoom"]):
 
         It is counted from the service's first term on. Raises `GradingError` where nothing counts.
         """
-        tracer = self._running().tracer
-        if tracer is None:
+        service = self._running()
+        if service.tracer is None:
             raise GradingError(
-                f"nothing counts the heap of the service ({self._running().untraced})",
-                "use room.rehearse(), and what /proc tells",
+                term(
+                    "nothing counts the heap of the service ({untraced})", untraced=service.untraced
+                ),
+                term("use room.rehearse(), and what /proc tells"),
             )
-        yield (shot := tracer.snapshot())  # the first one takes long: all symbols are new
-        end_s = time.monotonic() + seconds
-        while True:
-            if time.monotonic() >= end_s or not shot.is_running:
-                break
-            time.sleep(min(interval_s, max(0.01, end_s - time.monotonic())))
-            yield (shot := tracer.snapshot())
-        if shot.is_running:
-            try_scan(tracer)
+        yield from follow_heap(service.tracer, seconds, interval_s)
 
     def judge_heap(self) -> tuple[HeapTrace, ProcessVerdict]:
         """Return all that was seen of the service's heap, and what it says; for the timeline too.
@@ -234,16 +195,22 @@ class IncidentRoom(AbstractContextManager["IncidentRoom"]):
         """
         tracer = self._running().tracer
         if tracer is None or not tracer.trace.snapshots:
-            raise GradingError("the heap was not followed yet", "room.trace(6) does")
-        verdict = judge_trace(tracer.trace)
-        self.keep_verdict(tracer.trace, verdict)
-        return tracer.trace, verdict
+            raise GradingError(term("the heap was not followed yet"), term("room.trace(6) does"))
+        return tracer.trace, self.judge(tracer.trace)
 
-    def keep_verdict(self, trace: HeapTrace, verdict: ProcessVerdict) -> None:
-        """Put a verdict on a trace into the timeline."""
+    def judge(self, trace: HeapTrace) -> ProcessVerdict:
+        """Return the verdict on a trace; it goes into the timeline."""
+        verdict = judge_trace(trace)
         self.timeline.add(
-            "look", f"The trace ({trace.source}): {verdict.sentence}", verdict=verdict.kind
+            "look",
+            lambda: say(
+                "The trace ({source}): {sentence}",
+                source=trace.source,
+                sentence=judge_trace(trace).sentence,
+            ),
+            verdict=verdict.kind,
         )
+        return verdict
 
     def trace(self, seconds: float = 6, interval_s: float = 0.5) -> ProcessVerdict:
         """Follow the service's heap for so long, and return the verdict; raises `GradingError`."""
@@ -265,26 +232,15 @@ class IncidentRoom(AbstractContextManager["IncidentRoom"]):
         """
         self.notice()
         app = self.build("before", self.lab.read_source())
-        self.rehearsal = measure(lambda: rehearse(app, terms, rounds))
-        save_recording(self.rehearsal, self.incident.folder / _REHEARSAL)
-        seen = self.rehearsal.rounds
-        early = (
-            f" It ended early: {self.rehearsal.ended_early}" if self.rehearsal.ended_early else ""
-        )
-        self.timeline.add(
-            "look",
-            f"Ahead of time: {format_size(seen[0].rss_bytes)} after {seen[0].terms:,} terms, "
-            f"{format_size(seen[-1].rss_bytes)} after {seen[-1].terms:,}.{early}"
-            if seen
-            else f"Ahead of time it did not come to {terms:,} terms.{early}",
-            source=self.rehearsal.source,
-        )
-        return self.rehearsal
+        rehearsal = measure(lambda: rehearse(app, terms, rounds))
+        self.kept.keep_rehearsal(rehearsal)
+        self.timeline.add("look", lambda: word_rehearsal(rehearsal, terms), source=rehearsal.source)
+        return rehearsal
 
     # What is said and done
 
     def note(self, text: str) -> TimelineEntry:
-        """Keep a note in the timeline, with the clock's time."""
+        """Keep a note in the timeline, with the clock's time; raises `RecordingError`."""
         self.notice()
         return self.timeline.add("note", text)
 
@@ -294,7 +250,8 @@ class IncidentRoom(AbstractContextManager["IncidentRoom"]):
         unknown = sorted(set(answers) - known)
         if unknown:
             raise GradingError(
-                f"there is no question {', '.join(unknown)}", f"choose: {', '.join(sorted(known))}"
+                term("there is no question {names}", names=", ".join(unknown)),
+                term("choose: {choices}", choices=", ".join(sorted(known))),
             )
         text = json.dumps({**self.incident.read_answers(), **answers}, indent=2)
         save_bytes((text + "\n").encode(), self.incident.folder / ANSWERS)
@@ -309,30 +266,34 @@ class IncidentRoom(AbstractContextManager["IncidentRoom"]):
         self.notice()
         if not self.incident.is_changed:
             raise GradingError(
-                "there is nothing to compare: the program is as it came",
-                "if nothing leaks, room.rehearse() is what shows it",
+                term("there is nothing to compare: the program is as it came"),
+                term("if nothing leaks, room.rehearse() is what shows it"),
             )
-        sources = {"before": self.lab.read_source(), "after": self.incident.read_source()}
         before, after = (
-            Build(f"the program {word}", _words_of(self.build(name, sources[name])))
-            for name, word in (("before", "as it came"), ("after", "with the fix"))
+            Build(name, _words_of(self.build(folder, source)))
+            for name, folder, source in (
+                (term("the program as it came"), "before", self.lab.read_source()),
+                (term("the program with the fix"), "after", self.incident.read_source()),
+            )
         )
-        self.comparison = compare_builds(before, after, terms)
-        save_recording(self.comparison, self.incident.folder / _PROOF)
-        self.timeline.add("proof", self.comparison.sentence, verdict=self.comparison.kind)
-        return self.comparison
+        comparison = judge_runs(*run_builds(before, after, terms))
+        self.kept.keep_comparison(comparison)
+        self.timeline.add("proof", comparison.sentence, verdict=comparison.kind)
+        return comparison
 
     def keep_report(self, report: GradeReport) -> None:
         """Keep what the judge has found: `./lab check incident`, of the learner's folder."""
         self.notice()
-        self.report = report
-        text = json.dumps(describe_report(report), indent=2)
-        save_bytes((text + "\n").encode(), self.incident.folder / "report.json")
+        self.kept.keep_report(report)
         failed = next((each for each in report.findings if each.state == "failed"), None)
-        first = f" First: {failed.sentence}" if failed else ""
         self.timeline.add(
             "check",
-            f"The check gave {report.points:g} of {report.possible:g} points.{first}",
+            lambda: say(
+                "The check gave {points:g} of {possible:g} points.{first}",
+                points=report.points,
+                possible=report.possible,
+                first=say(" First: {sentence}", sentence=failed.sentence) if failed else "",
+            ),
             has_passed=report.has_passed,
         )
 
@@ -347,10 +308,10 @@ class IncidentRoom(AbstractContextManager["IncidentRoom"]):
             self.incident.read_source(),
             self.incident.read_answers(),
             tuple(self.timeline.entries),
-            tuple(self.samples),
-            self.rehearsal,
-            self.comparison,
-            self.report,
+            tuple(self.kept.samples),
+            self.kept.rehearsal,
+            self.kept.comparison,
+            self.kept.report,
         )
 
     def list_open(self) -> list[str]:
@@ -374,20 +335,20 @@ class IncidentRoom(AbstractContextManager["IncidentRoom"]):
 
     def notice(self) -> None:
         """Put into the timeline which answers and which lines were changed since the last time."""
-        noticed: dict[str, Any] = {
-            "answers": self.incident.read_answers(),
-            "source": self.incident.read_source(),
-        }
-        if noticed == self._noticed:
-            return
-        was, self._noticed = self._noticed, noticed
-        save_bytes(json.dumps(noticed).encode(), self.incident.folder / "noticed.json")
-        for name, answer in noticed["answers"].items():
-            if answer not in (None, "") and answer != was["answers"].get(name):
-                self.timeline.add("answer", f"{name}: {answer}")
-        if noticed["source"] != was["source"]:
-            changes = self._count_changes()
-            self.timeline.add("change", f"{self.lab.source} was changed: {changes}.")
+        answers, is_changed = self.kept.notice(
+            self.incident.read_answers(), self.incident.read_source()
+        )
+        for name, answer in answers.items():
+            self.timeline.add("answer", f"{name}: {answer}")
+        if is_changed:
+            self.timeline.add(
+                "change",
+                lambda: say(
+                    "{file} was changed: {changes}.",
+                    file=self.lab.source,
+                    changes=self._count_changes(),
+                ),
+            )
 
     def close(self) -> None:
         """End the service, and remove what was built; safe more than once.
@@ -395,12 +356,11 @@ class IncidentRoom(AbstractContextManager["IncidentRoom"]):
         The incident's folder goes as well if nothing was written and nothing changed in it.
         """
         if self.service is not None and self.service.end is None and self.is_worked_on:
-            self.timeline.add("service", "The room was closed, and the service with it.")
+            self.timeline.add(
+                "service", lambda: say("The room was closed, and the service with it.")
+            )
         self._end_service()
-        build_dir = INCIDENTS_BUILD_DIR / f"{self.incident.name}-{os.getpid()}"
-        shutil.rmtree(build_dir, ignore_errors=True)
-        with suppress(OSError):
-            INCIDENTS_BUILD_DIR.rmdir()
+        self._builds.remove()
         if self.incident.folder.exists() and not self.is_worked_on:
             self.incident.remove()
 
@@ -417,7 +377,9 @@ class IncidentRoom(AbstractContextManager["IncidentRoom"]):
 
     def _running(self) -> RunningService:
         if self.service is None:
-            raise GradingError("the service does not run", "start it: room.start_service()")
+            raise GradingError(
+                term("the service does not run"), term("start it: room.start_service()")
+            )
         return self.service
 
     def _choose_runtime(self) -> Runtime:
@@ -426,79 +388,30 @@ class IncidentRoom(AbstractContextManager["IncidentRoom"]):
         return self._runtime
 
     def _fill_in(self, command: str) -> str:
-        given = {}
-        if self.service is not None:
-            given = {"pid": str(self.service.pid), "container": self.name}
-        for name, value in given.items():
+        if not any(word in command for word in ("{pid}", "{container}")):
+            return command
+        service = self._running()
+        if not service.is_running:  # its number may be another's by now
+            raise GradingError(
+                term("the service has ended"), term("start it: room.start_service()")
+            )
+        for name, value in (("pid", str(service.pid)), ("container", self.name)):
             command = command.replace(f"{{{name}}}", shlex.quote(value))
         return command
 
     def _count_changes(self) -> str:
-        before, after = (
-            text.splitlines() for text in (self.lab.read_source(), self.incident.read_source())
-        )
-        lines = [*difflib.unified_diff(before, after, lineterm="", n=0)][2:]
-        added, removed = (sum(line.startswith(sign) for line in lines) for sign in "+-")
-        return f"{added} lines added, {removed} removed"
-
-    def _keep_sample(self, up_s: float, rss_bytes: int, charged_bytes: int | None) -> None:
-        sample = ServiceSample(self.incident.elapsed_s(), up_s, rss_bytes, charged_bytes)
-        with self._turn, suppress(OSError):
-            self.samples.append(sample)
-            with (self.incident.folder / "samples.jsonl").open("a") as file:
-                file.write(json.dumps(dataclasses.asdict(sample)) + "\n")
+        return word_changes(self.lab.read_source(), self.incident.read_source())
 
     def _keep_end(self, end: ServiceEnd) -> None:
-        if end.is_oom_killed:
-            text = (
-                f"The kernel killed the service for want of memory, after {end.terms:,} terms: "
-                f"{end.service_s:,.0f} s at the rate of the service."
-            )
-        else:
-            text = f"The service ended, with exit code {end.exit_code}: {end.last_line}"
         with suppress(RecordingError):
             self.timeline.add(
                 "kill" if end.is_oom_killed else "service",
-                text,
+                lambda: word_end(end),
                 terms=end.terms,
                 service_s=end.service_s,
                 up_s=end.up_s,
             )
 
-    def _read_noticed(self) -> dict[str, Any]:
-        try:
-            noticed = json.loads((self.incident.folder / "noticed.json").read_text())
-            return {"answers": dict(noticed["answers"]), "source": str(noticed["source"])}
-        except (OSError, ValueError, KeyError, TypeError):
-            return {"answers": {}, "source": self.lab.read_source()}
-
 
 def _words_of(app: AppFiles) -> tuple[str, ...]:
     return (str(app.executable), "--rate", "0", "--terms", TERMS_WORD)
-
-
-def _load(path: Path, kind: type[Kept]) -> Kept | None:
-    """Return a record that was kept, None where there is none that can be read."""
-    if not path.exists():
-        return None
-    try:
-        value = load_recording(path).value
-    except LabError:
-        return None
-    return value if isinstance(value, kind) else None
-
-
-def _read_samples(path: Path) -> list[ServiceSample]:
-    samples = []
-    with suppress(OSError):
-        for line in path.read_text().splitlines():
-            with suppress(ValueError, TypeError):
-                samples.append(ServiceSample(**json.loads(line)))
-    return samples
-
-
-def _read_report(path: Path) -> GradeReport | None:
-    try:
-        return read_report(json.loads(path.read_text()))
-    except (OSError, ValueError, KeyError, TypeError):
-        return None

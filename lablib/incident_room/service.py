@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import select
 import threading
 import time
@@ -15,9 +16,10 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, closing, suppress
 
 from lablib.apps import LocalApp
-from lablib.containers import ContainerApp, build_image, remove_image
+from lablib.containers import ContainerApp, build_image
 from lablib.errors import LabError, PrivilegeError, ProcessError, ToolMissingError, TracerError
 from lablib.grading.labs import Service as ServiceTerms
+from lablib.language import term
 from lablib.records import AppFiles, ServiceEnd
 from lablib.resources import read_rss_bytes
 from lablib.sources import RECORDED, choose_source, open_tracer
@@ -58,13 +60,13 @@ class Service(AbstractContextManager["Service"]):
         """
         self.app, self.speed = app, speed
         self.end: ServiceEnd | None = None
+        self.limit_bytes = terms.limit_bytes
         self._terms, self._on_sample, self._on_end = terms, on_sample, on_end
         self._group: CappedGroup | None = None
         self._closing = threading.Event()
         self.tracer: Tracer | None = None
         """What counts its heap from its first term on, None where nothing can: `untraced` why."""
         self.untraced = ""
-        self._tracing = threading.Lock()
         with ExitStack() as resources:
             self._running = self._start(runtime, app, name, resources)
             self.pid = self._running.pid
@@ -80,6 +82,11 @@ class Service(AbstractContextManager["Service"]):
     def __exit__(self, *_: object) -> None:
         """End it."""
         self.close()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its process is there: `pid` is not another's then. It must not be closed."""
+        return not select.select([self._watched], [], [], 0)[0]
 
     @property
     def up_s(self) -> float:
@@ -109,22 +116,24 @@ class Service(AbstractContextManager["Service"]):
         self._closing.set()
         if self._thread is not threading.current_thread():
             self._thread.join()
-        with self._tracing:
-            self.tracer = None
+        self.tracer = None
         self._resources.close()
 
     def _start(
         self, runtime: Runtime, app: AppFiles, name: str, resources: ExitStack
     ) -> ContainerApp | LocalApp:
         rate = self._terms.rate * self.speed
-        limit_bytes = self._terms.limit_bytes
-        mib = limit_bytes // MIB
+        limit_bytes, mib = self.limit_bytes, self.limit_bytes // MIB
         if runtime.engine is not None:
             engine = runtime.engine
-            image = build_image(engine, app, f"{name}:latest")
-            resources.callback(remove_image, engine, image)
-            container = ContainerApp(engine, app, image, rate, name, limit_bytes, swaps=False)
-            self.cap = f"It runs in the container {name}, which has {mib} MiB and no swap."
+            # An image for each start: whoever removes his own must not take another's.
+            image = build_image(engine, app, f"{name}:{secrets.token_hex(8)}")
+            container = ContainerApp(engine, app, image, rate, name, limit_bytes, False, True)
+            self.cap = term(
+                "It runs in the container {name}, which has {mib} MiB and no swap.",
+                name=name,
+                mib=mib,
+            )
             self.is_capped = True
             return resources.enter_context(container)
         instrument = choose_source().make_instrument()
@@ -134,15 +143,19 @@ class Service(AbstractContextManager["Service"]):
             group.take(local.pid)
         except _NO_GROUP as error:
             self.is_capped = False
-            self.cap = (
-                f"It runs as a process of this machine WITHOUT the cap of {mib} MiB: this machine "
-                f"can't set one ({error}). Nothing will be killed at the cap; reckon when it would."
+            self.cap = term(
+                "It runs as a process of this machine WITHOUT the cap of {mib} MiB: this machine "
+                "can't set one ({error}). Nothing will be killed at the cap; reckon when it would.",
+                mib=mib,
+                error=error.sentence,
             )
             return local
         self._group, self.is_capped = group, True
-        self.cap = (
-            f"It runs as a process of this machine, in a memory cgroup that has {mib} MiB and no "
-            f"swap, and not in a container ({runtime.reason or 'no Docker'})."
+        self.cap = term(
+            "It runs as a process of this machine, in a memory cgroup that has {mib} MiB and no "
+            "swap, and not in a container ({reason}).",
+            mib=mib,
+            reason=runtime.reason or term("no Docker"),
         )
         return local
 
@@ -158,7 +171,7 @@ class Service(AbstractContextManager["Service"]):
             tracer = open_tracer(self.pid, symbols, instrument=instrument)
             self.tracer = resources.enter_context(tracer)
         except LabError as error:
-            self.untraced = str(error)
+            self.untraced = error.sentence
 
     def _watch(self) -> None:
         """Sample it until it ends or is ended; note how it ended."""

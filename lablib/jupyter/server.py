@@ -17,6 +17,7 @@ from pathlib import Path
 from jupyter_core.paths import jupyter_runtime_dir
 
 from lablib.errors import LabError
+from lablib.language import term
 
 START_TIMEOUT_S = 300.0
 """It takes two seconds here, and minutes on an emulated processor."""
@@ -102,7 +103,9 @@ def _await_server(process: subprocess.Popen[bytes], log_path: Path) -> NotebookS
             with socket.create_connection(("127.0.0.1", server_facts["port"]), timeout=1):
                 return NotebookServer(process, server_facts["url"], server_facts["token"])
         time.sleep(0.1)
-    raise LabError("JupyterLab did not start", f"see its log: {log_path}")
+    raise LabError(
+        term("JupyterLab did not start"), term("see its log: {log_path}", log_path=log_path)
+    )
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

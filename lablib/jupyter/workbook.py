@@ -11,6 +11,7 @@ from rich.console import Console
 
 from lablib.errors import LabError
 from lablib.jupyter.server import start_notebook_server
+from lablib.language import term
 from lablib.localising import make_workbook
 from lablib.privilege import ask_for_root
 from lablib.report import make_console
@@ -74,6 +75,6 @@ def _check_port(port: int) -> None:
             probe.bind(("127.0.0.1", port))
         except OSError:
             raise LabError(
-                f"port {port} is in use or not allowed",
-                "choose another with --port, or leave it out",
+                term("port {port} is in use or not allowed", port=port),
+                term("choose another with --port, or leave it out"),
             ) from None

@@ -108,6 +108,6 @@ def _word(comparison: Comparison) -> str:
             "Built, but it could not be traced here. Of the fix that stood here at first "
             "({source}): {sentence}",
             source=comparison.source,
-            sentence=comparison.sentence,
+            sentence=say(comparison.sentence),
         )
-    return f"{'✓' if comparison.kind == 'fixed' else '✗'} {comparison.sentence}"
+    return f"{'✓' if comparison.kind == 'fixed' else '✗'} {say(comparison.sentence)}"

@@ -29,7 +29,7 @@ from lablib.wording import make_printable
 POINTS_SHOWN = 300
 
 _HEADINGS = (
-    term("line"),
+    term("drawn as"),
     term("allocated by"),
     term("live bytes"),
     term("blocks"),

@@ -88,8 +88,8 @@ class MachinePanel(Panel[VmstatSample]):
                 count = self._count
                 self._came.wait(0.5)
         raise LabError(
-            say("no sample comes: {title}", title=self.title),
-            say("run the cell that shows the panel again"),
+            term("no sample comes: {title}", title=self.title),
+            term("run the cell that shows the panel again"),
         )
 
     def since(self, sample: VmstatSample) -> list[VmstatSample]:

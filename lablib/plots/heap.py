@@ -60,7 +60,7 @@ def plot_live_bytes(
     axes.legend()
     drawn = figure if figure is not None else axes.figure
     assert isinstance(drawn, Figure)
-    return drawn, say("; ").join(sentences) + "."
+    return drawn, say("{facts}.", facts=say("; ").join(sentences))
 
 
 def plot_heap_map(heap_map: HeapMap, title: str = "") -> tuple[Figure, str]:

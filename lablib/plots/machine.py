@@ -71,7 +71,10 @@ class Strip:
 def read_strips(samples: Sequence[VmstatSample], columns: Sequence[str]) -> tuple[Strip, ...]:
     """Return a strip for each of `columns`; raises `LabError` for a column that isn't there."""
     if unknown := [name for name in columns if name not in _READERS]:
-        raise LabError(f"there is no column {unknown[0]}", f"choose from: {', '.join(_READERS)}")
+        raise LabError(
+            term("there is no column {unknown}", unknown=unknown[0]),
+            term("choose from: {choices}", choices=", ".join(_READERS)),
+        )
     strips = []
     for name in columns:
         read, is_rate = _READERS[name], name in _RATES
@@ -235,5 +238,7 @@ def describe_strips(strips: Sequence[Strip], marks: Marks = ()) -> str:
     happened = [
         say("{words} at {at:.0f} s", words=term(words), at=at) for at, words in sorted(marks)
     ]
-    facts = {"columns": say("; ").join(sentences), "happened": say(", ").join(happened)}
-    return say("{columns}. Marked: {happened}.", **facts) if happened else f"{facts['columns']}."
+    facts = say("; ").join(sentences)
+    if not happened:
+        return say("{facts}.", facts=facts)
+    return say("{columns}. Marked: {happened}.", columns=facts, happened=say(", ").join(happened))

@@ -6,10 +6,13 @@ import hashlib
 import os
 import shutil
 import subprocess
+import threading
 from pathlib import Path
 
 from lablib.apps import BUILD_DIR
 from lablib.errors import AppError, ToolMissingError
+from lablib.language import term
+from lablib.wording import os_reason
 
 SOURCES = Path(__file__).with_name("interposer")
 
@@ -37,17 +40,21 @@ def build_interposer() -> Path:
         return built
     if shutil.which("gcc") is None:
         raise ToolMissingError(
-            "the preload source needs gcc", "run: sudo apt-get install gcc libc6-dev"
+            term("the preload source needs gcc"), term("run: sudo apt-get install gcc libc6-dev")
         )
-    fresh = built.with_suffix(f".{os.getpid()}.new")
+    fresh = built.with_suffix(f".{os.getpid()}-{threading.get_ident()}.new")
     try:
         BUILD_DIR.mkdir(exist_ok=True)
         made = subprocess.run(
             ["gcc", *FLAGS, "-o", fresh, main], capture_output=True, text=True, check=False
         )
         if made.returncode != 0:
-            raise AppError(f"compiling the interposer failed: {made.stderr.strip()[-200:]}")
+            raise AppError(
+                term("compiling the interposer failed: {said}", said=made.stderr.strip()[-200:])
+            )
         fresh.replace(built)
     except OSError as error:
-        raise AppError(f"can't write to {BUILD_DIR} ({error.strerror})") from None
+        raise AppError(
+            term("can't write to {folder} ({reason})", folder=BUILD_DIR, reason=os_reason(error))
+        ) from None
     return built

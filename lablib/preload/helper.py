@@ -13,9 +13,11 @@ import sys
 import time
 
 from lablib.errors import TargetError
+from lablib.language import term
 from lablib.preload.layout import CLOCK_OF_BIRTHS
 from lablib.tracing import protocol
 from lablib.tracing.holder import Holder
+from lablib.wording import os_reason
 
 
 def main() -> None:
@@ -37,7 +39,7 @@ def _hold(connection: socket.socket, pid: int) -> bool:
     try:
         holder = Holder(pid)
     except TargetError as error:
-        protocol.send(connection, {"refusal": error.message, "fix": error.fix})
+        protocol.send(connection, {"refusal": protocol.describe_error(error)})
         return True
     held_s = None
     try:
@@ -48,8 +50,14 @@ def _hold(connection: socket.socket, pid: int) -> bool:
         try:
             memory = os.open(f"/proc/{pid}/task/{threads[0][0]}/mem", os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
-            refusal = f"the memory of process {pid} can't be read ({error.strerror})"
-            protocol.send(connection, {"refusal": refusal, "fix": ""})
+            refusal = TargetError(
+                term(
+                    "the memory of process {pid} can't be read ({reason})",
+                    pid=pid,
+                    reason=os_reason(error),
+                )
+            )
+            protocol.send(connection, {"refusal": protocol.describe_error(refusal)})
             return True
         try:
             header = {"now_ns": now_ns, "threads": threads}

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lablib.errors import TracerError
+from lablib.language import term
 from lablib.preload.layout import (
     BIRTH_SHIFT,
     BLOCK_WORDS,
@@ -38,6 +39,7 @@ from lablib.preload.layout import (
 from lablib.reachability.mappings import LAB_SEGMENT
 from lablib.records import UnwindTables
 from lablib.tracing.protocol import MAX_UNWIND_PAGES, MAX_UNWIND_ROWS
+from lablib.wording import os_reason
 
 _FIELD = {name: number for number, name in enumerate(SEGMENT_FIELDS)}
 _VERSION_WORD = USAGE_WORDS - 1
@@ -70,7 +72,9 @@ class Segment(AbstractContextManager["Segment"]):
             os.ftruncate(self.descriptor, layout.pieces_end)
             self._memory = mmap.mmap(self.descriptor, layout.pieces_end)
         except OSError as error:
-            raise TracerError(f"there is no memory to share ({error.strerror})") from None
+            raise TracerError(
+                term("there is no memory to share ({reason})", reason=os_reason(error))
+            ) from None
         self._words: Words = np.frombuffer(self._memory, np.uint64)
         written = {
             "version": VERSION,

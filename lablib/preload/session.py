@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from lablib.errors import TargetError, TracerError
+from lablib.language import term
 from lablib.preload.interposer import Interposer
 from lablib.preload.layout import CLOSED, FREES_ONLY, MAX_FRAMES, OPEN
 from lablib.preload.ledger import Ledger
@@ -113,12 +114,15 @@ class PreloadSession:
         try:
             mapped = Path(f"/proc/{self._pid}/maps").read_text(errors="replace")
         except OSError:
-            raise TargetError(f"process {self._pid} has ended") from None
+            raise TargetError(term("process {pid} has ended", pid=self._pid)) from None
         if library.name not in mapped:
             raise TargetError(
-                f"the preload source can't see into process {self._pid}: it is linked statically, "
-                "or has rights of its own (setuid)",
-                "trace it with: ./lab trace --source ebpf",
+                term(
+                    "the preload source can't see into process {pid}: it is linked statically, or "
+                    "has rights of its own (setuid)",
+                    pid=self._pid,
+                ),
+                term("trace it with: ./lab trace --source ebpf"),
             )
 
     def _close(self) -> None:
@@ -211,7 +215,10 @@ def refuse_options(options: TraceOptions) -> None:
     """Raise `TracerError` for what this source does not have."""
     if options.sample_bytes:
         raise TracerError(
-            "the preload source counts every block and takes no samples", "leave out --sample"
+            term("the preload source counts every block and takes no samples"),
+            term("leave out --sample"),
         )
     if options.follows_forks:
-        raise TracerError("the preload source does not follow forks", "trace with: --source ebpf")
+        raise TracerError(
+            term("the preload source does not follow forks"), term("trace with: --source ebpf")
+        )

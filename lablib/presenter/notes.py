@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from lablib.language import say
+
 _ROW = re.compile(r"^\| (?P<minute>\d+) \| (?P<cells>[^|]+) \| [^|]+ \| (?P<say>[^|]+) \|$", re.M)
 _SPAN = re.compile(r"`cell-(\d+)`(?: to `cell-(\d+)`)?")
 
@@ -26,8 +28,17 @@ def read_steps(page: str, number: str) -> list[Step]:
 
 
 def read_notes(page: str, number: str) -> dict[str, str]:
-    """Return what is said of each step, under the id of its first cell, the minute before it."""
-    return {step.cells[0]: f"Minute {step.minute}. {step.say}" for step in read_steps(page, number)}
+    """Return what is said of each step, in the reader's language, under its first cell's id."""
+    return {
+        step.cells[0]: say("Minute {minute}. {words}", minute=step.minute, words=say(step.say))
+        for step in read_steps(page, number)
+    }
+
+
+def list_texts(page: str) -> dict[str, str]:
+    """Return all that is said on slides, as it stands on the page, and in which notebook."""
+    numbers = re.findall(r"^## (\d\d) ", page, re.M)
+    return {step.say: number for number in numbers for step in read_steps(page, number)}
 
 
 def _read_cells(words: str) -> tuple[str, ...]:

@@ -13,10 +13,13 @@ from lablib.apps import build_app
 from lablib.containers import build_image
 from lablib.errors import LabError
 from lablib.jupyter.server import start_notebook_server
-from lablib.presenter.deck import make_deck
+from lablib.language import LOCALES, reader_locale, say
+from lablib.presenter.deck import KEYS, make_deck
 from lablib.presenter.notes import read_notes
 from lablib.privilege import ask_for_root
 from lablib.report import make_console
+from lablib.scratch import make_scratch_folder
+from lablib.site.editions import make_editions
 from lablib.site.running import run_for_site
 from lablib.study import choose_runtime
 from lablib.tracing.control import start_service
@@ -25,9 +28,6 @@ EXTENSIONS_DIR = Path(__file__).with_name("extensions")
 NUMBERS = ("01", "09")
 """The notebooks that have slides."""
 
-_KEYS = """
-Enter runs the next cell, the arrows lead on and back, R shows the recording, C the code and
-N the notes. Escape leads to JupyterLab itself, and F5 back to the slides. Ctrl-C here ends it."""
 _APPS = ("segments", "fib_leak", "fib_fixed")
 
 
@@ -62,7 +62,7 @@ def present(checkout: Path, numbers: Sequence[str], port: int | None = None) -> 
             for number in numbers:
                 (name,) = (path.name for path in (root / "notebooks").glob(f"{number}_*.ipynb"))
                 console.print(f"\n    {server.address(name)}", soft_wrap=True)
-            console.print(_KEYS, soft_wrap=True)
+            console.print(f"\n{say(KEYS)} {say('Ctrl-C here ends it.')}", soft_wrap=True)
             return server.process.wait()
     except KeyboardInterrupt:
         return 0
@@ -71,15 +71,21 @@ def present(checkout: Path, numbers: Sequence[str], port: int | None = None) -> 
 def write_deck(checkout: Path, number: str, folder: Path) -> Path:
     """Write the deck of a notebook, given by its number, to `folder`, and return its path.
 
+    It is in the reader's language (LAB_LANG), as the site has the notebook.
+
     The notebook is run on its recordings first, unless that was done before: this is what a slide
     falls back to. A hand-out for learners has no notes for its slides.
     """
-    (source,) = (checkout / "notebooks").glob(f"{number}_*.ipynb")
-    kept = checkout / ".lab" / "site" / "en" / source.name
-    recorded = run_for_site(source, kept, checkout, "en")
+    with make_scratch_folder("slides") as made:
+        editions = make_editions(checkout, made)
+        (edition,) = (one for one in editions if LOCALES[one.code] == reader_locale())
+        (source,) = edition.notebooks.glob(f"{number}_*.ipynb")
+        kept = checkout / ".lab" / "site" / edition.code / source.name
+        recorded = run_for_site(source, kept, checkout, edition.code)
+        notebook = nbformat.read(source, as_version=4)
     page = checkout / "instructor" / "presenting.md"
     notes = read_notes(page.read_text(), number) if page.exists() else {}
-    deck = make_deck(nbformat.read(source, as_version=4), recorded, notes)
+    deck = make_deck(notebook, recorded, notes, edition.tag)
     folder.mkdir(parents=True, exist_ok=True)
     nbformat.write(deck, folder / source.name)
     return folder / source.name

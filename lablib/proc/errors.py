@@ -10,6 +10,7 @@ from typing import ParamSpec, TypeVar
 import psutil
 
 from lablib.errors import ProcessError
+from lablib.language import term
 
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
@@ -29,13 +30,14 @@ def refuses_in_words(read: Callable[_Arguments, _Result]) -> Callable[_Arguments
         except FileNotFoundError as error:
             if not Path("/proc/self", Path(str(error.filename)).name).exists():
                 raise ProcessError(
-                    f"this kernel has no {error.filename}", "use a kernel of a distribution"
+                    term("this kernel has no {path}", path=error.filename),
+                    term("use a kernel of a distribution"),
                 ) from None
             raise make_gone(pid) from None
         except (PermissionError, psutil.AccessDenied):
             raise ProcessError(
-                f"process {pid} is not yours to read",
-                "start it as the same user as the lab, or start the lab with: sudo ./lab",
+                term("process {pid} is not yours to read", pid=pid),
+                term("start it as the same user as the lab, or start the lab with: sudo ./lab"),
             ) from None
 
     return wrapper
@@ -44,5 +46,6 @@ def refuses_in_words(read: Callable[_Arguments, _Result]) -> Callable[_Arguments
 def make_gone(pid: int) -> ProcessError:
     """Return the error for a process that has ended, or is the kernel's and has no memory."""
     return ProcessError(
-        f"process {pid} is gone, or has no memory of its own", "see which ones run: ps -e"
+        term("process {pid} is gone, or has no memory of its own", pid=pid),
+        term("see which ones run: ps -e"),
     )

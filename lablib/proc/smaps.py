@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lablib.errors import LabError
+from lablib.language import term
 from lablib.records import Vma
 
 KIB = 1024
@@ -45,7 +46,7 @@ def parse_smaps(text: str) -> list[Vma]:
             )
         ]
     except (ValueError, IndexError):
-        raise LabError("this kernel's smaps is something else than we know") from None
+        raise LabError(term("this kernel's smaps is something else than we know")) from None
 
 
 def _read_column(lines: list[str], row: int, per_vma: int, name: str) -> list[str]:

@@ -2,9 +2,10 @@
 
 editions.py    the languages, and what the frame of a page says in each
 sources.py     which files become pages, and where they lead
-running.py     run a notebook for its outputs, or take those of the last time
+running.py     run notebooks for their outputs, or take those of the last time
 rendering.py   a notebook or a Markdown file as a page's content
 searching.py   the index that a page's search reads
+checking.py    whether each link leads somewhere
 building.py    all of it, into a folder
 page.html      the frame; site.css and site.js lie beside the pages
 """

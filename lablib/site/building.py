@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +15,10 @@ from nbformat import NotebookNode
 from pygments.formatters import HtmlFormatter
 
 from lablib.errors import LabError
+from lablib.site.checking import check_links
 from lablib.site.editions import Edition
 from lablib.site.rendering import read_markdown, read_title, render_content
-from lablib.site.running import RAN, run_for_site
+from lablib.site.running import RAN, Job, run_notebooks
 from lablib.site.searching import Section, list_sections, write_index
 from lablib.site.sources import Links, Source, list_handbook, list_workbook
 
@@ -63,43 +65,63 @@ def build_site(
     """Write the site of these editions to `folder`, in place of one that is there, and return it.
 
     The first edition has the labs and the handbook too. With `runs`, notebooks are run for their
-    outputs, unless that was done before (`run_for_site`); without, their cells have none, and their
-    pages say so. `tell` is told what is worked on. Raises `LabError` where a notebook fails, and
-    where the folder holds something else.
+    outputs, unless that was done before (`run_notebooks`); without, their cells have none, and
+    their pages say so. `tell` is told what was done. Raises `LabError` where a notebook fails,
+    where a link would lead nowhere, and where the folder holds something else; what was in the
+    folder stays there then.
     """
-    _clear(folder)
+    folder = folder.resolve()
+    if folder.exists() and any(folder.iterdir()) and not (folder / MARK).exists():
+        raise LabError(f"{folder} holds something else than a site", "give another folder")
+    if runs:
+        _run_all(checkout, editions, tell)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as place:
+        draft = Path(place) / folder.name
+        pages = _write_site(checkout, draft, editions, runs)
+        check_links(draft)
+        if folder.exists():
+            shutil.rmtree(folder)
+        draft.rename(folder)
+    return Site(folder, folder / "index.html", pages)
+
+
+def _run_all(checkout: Path, editions: Sequence[Edition], tell: Callable[[str], None]) -> None:
+    jobs = [
+        Job(source.path, _kept_file(checkout, edition, source), edition.code)
+        for edition in editions
+        for source in list_workbook(edition.notebooks)
+        if source.is_notebook
+    ]
+    run_notebooks(
+        jobs, checkout, lambda job, left: tell(f"{job.path.stem} ({job.language}), {left} left")
+    )
+
+
+def _kept_file(checkout: Path, edition: Edition, source: Source) -> Path:
+    return checkout / ".lab" / "site" / edition.code / source.path.name
+
+
+def _write_site(checkout: Path, folder: Path, editions: Sequence[Edition], runs: bool) -> int:
+    """Write all files of the site, and return how many pages it has beside the first."""
+    folder.mkdir()
+    (folder / MARK).write_text("made by ./lab site; the next one takes its place\n")
     pages = []
     pictures: dict[str, Path] = {}
     places = _list_places(checkout, editions)
     for edition in editions:
+        known = {**places[editions[0].code], **places[edition.code]}
         for source, is_workbook in _list_sources(checkout, edition, edition is editions[0]):
-            tell(f"{edition.name}: {source.name}")
             notebook = _read(source, checkout, edition, runs)
-            links = Links(
-                source.name,
-                f"{edition.code}/{source.page}",
-                {**places[editions[0].code], **places[edition.code]},
-                checkout,
-                pictures,
-            )
-            content = render_content(notebook, links)
+            place = f"{edition.code}/{source.page}"
+            content = render_content(notebook, Links(source.name, place, known, checkout, pictures))
             note = _note(notebook, edition) if source.is_notebook else ""
             pages.append(_Page(edition, source, content, read_title(content), note, is_workbook))
-    tell("the pages")
     _write_pages(folder, pages, editions)
     for place, picture in pictures.items():
         (folder / place).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(picture, folder / place)
-    return Site(folder, folder / "index.html", len(pages))
-
-
-def _clear(folder: Path) -> None:
-    if folder.exists():
-        if any(folder.iterdir()) and not (folder / MARK).exists():
-            raise LabError(f"{folder} holds something else than a site", "give another folder")
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)
-    (folder / MARK).write_text("made by ./lab site; the next one takes its place\n")
+    return len(pages)
 
 
 def _list_sources(
@@ -123,11 +145,9 @@ def _list_places(checkout: Path, editions: Sequence[Edition]) -> dict[str, dict[
 def _read(source: Source, checkout: Path, edition: Edition, runs: bool) -> NotebookNode:
     if not source.is_notebook:
         return read_markdown(source.path)
-    if not runs:
-        notebook: NotebookNode = nbformat.read(source.path, as_version=4)
-        return notebook
-    kept = checkout / ".lab" / "site" / edition.code / source.path.name
-    return run_for_site(source.path, kept, checkout, edition.code)
+    path = _kept_file(checkout, edition, source) if runs else source.path
+    notebook: NotebookNode = nbformat.read(path, as_version=4)
+    return notebook
 
 
 def _note(notebook: NotebookNode, edition: Edition) -> str:

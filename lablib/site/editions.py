@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -70,26 +69,21 @@ ENGLISH = Frame(
 )
 
 
-def make_editions(checkout: Path) -> list[Edition]:
+def make_editions(checkout: Path, made: Path) -> list[Edition]:
     """Return the workbook in each of its languages, English first.
 
     The notebooks and the glossary of another language are made anew from the English ones and
-    their catalogues, in .lab/site: those that a learner has in the notebooks' own
-    folder may have been changed.
+    their catalogues, in the folder `made`: those that a learner has in the notebooks' own folder
+    may have been changed.
     """
     english = checkout / "notebooks"
-    made = checkout / ".lab" / "site" / "made" / CHINESE
-    _translate(english, made, LOCALES[CHINESE])
+    chinese = made / CHINESE
+    chinese.mkdir(parents=True)
+    write_pages(english, chinese, LOCALES[CHINESE], _write)
     return [
         Edition("en", "en", "English", english, ENGLISH),
-        Edition(CHINESE, "zh-Hans", "简体中文", made, _say_frame(LOCALES[CHINESE])),
+        Edition(CHINESE, "zh-Hans", "简体中文", chinese, _say_frame(LOCALES[CHINESE])),
     ]
-
-
-def _translate(english: Path, folder: Path, locale: str) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    write_pages(english, folder, locale, _write)
 
 
 def _write(path: Path, notebook: Notebook) -> None:

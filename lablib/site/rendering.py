@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
@@ -16,6 +18,9 @@ from lablib.site.sources import Links, slug
 
 # A widget needs its kernel: what it leaves for a page without one is shown instead.
 _SHOWN = ["text/html", "image/svg+xml", "image/png", "text/markdown", "text/plain"]
+_WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+_WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
+_REPR = re.compile(r"\w+\(.*=", re.DOTALL)
 _HEADING = re.compile("^h[1-6]$")
 
 
@@ -31,7 +36,7 @@ def render_content(notebook: NotebookNode, links: Links) -> Tag:
 
     A link to a file that is no page of the site becomes plain text.
     """
-    exported, _ = _exporter().from_notebook_node(notebook)
+    exported, _ = _exporter().from_notebook_node(_describe_widgets(notebook))
     content = BeautifulSoup(exported, "html.parser").select_one("main")
     assert content is not None
     _level_headings(content)
@@ -40,6 +45,28 @@ def render_content(notebook: NotebookNode, links: Links) -> Tag:
     _mend_tables(content)
     _box_what_is_wide(content)
     return content
+
+
+def _describe_widgets(notebook: NotebookNode) -> NotebookNode:
+    """Return a notebook in which a widget that leaves only its repr leaves what it had instead."""
+    described = copy.deepcopy(notebook)
+    saved = described.metadata.get("widgets", {}).get(_WIDGET_STATE, {}).get("state", {})
+    for cell in described.cells:
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            model = data.get(_WIDGET_VIEW, {}).get("model_id")
+            if model in saved and _REPR.match(data.get("text/plain", "")):
+                data["text/plain"] = "\n".join(_describe_widget(saved, model))
+    return described
+
+
+def _describe_widget(saved: dict[str, NotebookNode], model: str) -> Iterator[str]:
+    state = saved[model]["state"]
+    if state.get("description"):
+        value = f": {state['value']}" if state.get("value") is not None else ""
+        yield f"{state['description']}{value}"
+    for child in state.get("children", []):
+        yield from _describe_widget(saved, child.removeprefix("IPY_MODEL_"))
 
 
 def read_title(content: Tag) -> str:
@@ -98,6 +125,7 @@ def _mend_tables(content: Tag) -> None:
     for cell in content.find_all("th"):
         if not cell.get_text(strip=True):
             cell.name = "td"
+            del cell["scope"]
 
 
 def _box_what_is_wide(content: Tag) -> None:

@@ -18,8 +18,16 @@ function score(section, words) {
   return sum;
 }
 
+// What is written without blanks is looked for as it stands; if nothing has it, word by word.
 function find(sections, query) {
   const words = query.toLowerCase().split(/\s+/).filter(Boolean);
+  const found = findWords(sections, words);
+  if (found.length || !Intl.Segmenter) return found;
+  const parts = new Intl.Segmenter("zh", { granularity: "word" }).segment(words.join(" "));
+  return findWords(sections, [...parts].filter((part) => part.isWordLike).map((part) => part.segment));
+}
+
+function findWords(sections, words) {
   if (!words.length) return [];
   return sections
     .map((section) => ({ section, score: score(section, words), words }))

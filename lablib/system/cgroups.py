@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lablib.errors import ProcessError
+from lablib.language import term
 from lablib.records import CgroupMemory
+from lablib.wording import os_reason
 
 ROOT = Path("/")
 
@@ -45,7 +47,11 @@ def find_hierarchy(pid: int | str = "self", root: Path = ROOT) -> Hierarchy:
         mounts = (root / "proc/self/mountinfo").read_text()
     except OSError as error:
         raise ProcessError(
-            f"the cgroup of process {pid} can't be read ({error.strerror})"
+            term(
+                "the cgroup of process {pid} can't be read ({reason})",
+                pid=pid,
+                reason=os_reason(error),
+            )
         ) from None
     version, path = _parse_membership(membership)
     for kind, options, top, mount in _parse_mounts(mounts):
@@ -60,8 +66,8 @@ def find_hierarchy(pid: int | str = "self", root: Path = ROOT) -> Hierarchy:
         own = folder / below
         return Hierarchy(version, folder, top, own if own.is_dir() else folder)
     raise ProcessError(
-        "this machine shows no memory cgroup",
-        "boot a kernel with the memory controller enabled (cgroup_enable=memory)",
+        term("this machine shows no memory cgroup"),
+        term("boot a kernel with the memory controller enabled (cgroup_enable=memory)"),
     )
 
 
@@ -85,7 +91,8 @@ def read_cgroup(folder: Path, elapsed_s: float = 0.0) -> CgroupMemory:
     memory = parse_cgroup(str(folder), read, elapsed_s)
     if memory is None:
         raise ProcessError(
-            f"{folder} is not a memory cgroup, or has been removed", "look in /proc/PID/cgroup"
+            term("{folder} is not a memory cgroup, or has been removed", folder=folder),
+            term("look in /proc/PID/cgroup"),
         )
     return memory
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lablib.errors import LabError
+from lablib.language import term
 from lablib.records import MemoryPressure, PressureShare
 
 ROOT = Path("/")
@@ -51,10 +52,12 @@ def _read(path: Path) -> MemoryPressure:
     try:
         return parse_pressure(path.read_text())
     except FileNotFoundError:
-        why = "there is no such file: cgroups of version 1 have none, and some kernels none at all"
+        why: str = term(
+            "there is no such file: cgroups of version 1 have none, and some kernels none at all"
+        )
     except (OSError, KeyError, ValueError) as error:
         why = str(error)
     raise LabError(
-        f"memory pressure is not measured here ({path}: {why})",
-        "boot with psi=1, on a kernel with CONFIG_PSI and cgroups of version 2",
+        term("memory pressure is not measured here ({path}: {why})", path=path, why=why),
+        term("boot with psi=1, on a kernel with CONFIG_PSI and cgroups of version 2"),
     )

@@ -6,7 +6,9 @@ import re
 from pathlib import Path
 
 from lablib.errors import LabError
+from lablib.language import term
 from lablib.records import SwapArea
+from lablib.wording import os_reason
 
 ROOT = Path("/")
 KIB = 1024
@@ -43,7 +45,9 @@ def read_meminfo(root: Path = ROOT) -> dict[str, int]:
     try:
         text = (root / "proc/meminfo").read_text()
     except OSError as error:
-        raise LabError(f"/proc/meminfo can't be read ({error.strerror})") from None
+        raise LabError(
+            term("/proc/meminfo can't be read ({reason})", reason=os_reason(error))
+        ) from None
     rows = (line.split() for line in text.splitlines())
     return {row[0].rstrip(":"): int(row[1]) * KIB for row in rows if row[2:] == ["kB"]}
 

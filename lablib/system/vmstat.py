@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import IO
 
 from lablib.errors import LabError, ToolMissingError
+from lablib.language import term
 from lablib.records import VmstatSample
 from lablib.resources import read_rss_bytes
 from lablib.system.swap import read_meminfo
@@ -54,7 +55,9 @@ def parse_vmstat_line(
     try:
         fields = {field: int(by_name[name]) * unit for name, (field, unit) in _COLUMNS.items()}
     except (KeyError, ValueError):
-        raise LabError(f"this vmstat prints something else than we know: {line.strip()}") from None
+        raise LabError(
+            term("this vmstat prints something else than we know: {said}", said=line.strip())
+        ) from None
     return VmstatSample(elapsed_s=elapsed_s, rss_bytes=rss_bytes, **fields)
 
 
@@ -73,7 +76,9 @@ def sample_vmstat(
     the vmstat of procps 4.0.2 (Debian 12) reads the sizes once and repeats them for ever.
     """
     if shutil.which("vmstat") is None:
-        raise ToolMissingError("vmstat is not installed", "run: sudo apt-get install procps")
+        raise ToolMissingError(
+            term("vmstat is not installed"), term("run: sudo apt-get install procps")
+        )
     process = subprocess.Popen(
         ["vmstat", "-n", str(interval_s)],
         stdout=subprocess.PIPE,

@@ -18,6 +18,8 @@ lab_runs.py, lab_questions.py, lab_reports.py  its program watched, its question
 incident_room.py  an incident: its clock, its service, its timeline and its post-mortem
 choices.py      one of several answers, by radio buttons
 tool_board.py   tools and programs: a matrix to predict, to run, and to look into
+tool_inspection.py  a cell of it: what was read, beside what the tool wrote
+scripts.py      what the tables of choices send to the browser
 tool_guide.py   which tool in which situation
 tool_tables.py  the tools, the programs, and what each tool asks for
 """
@@ -43,7 +45,7 @@ from lablib.teaching.lineup import (
 from lablib.teaching.machine import compare_columns, show_columns
 from lablib.teaching.places import compare_spaces, place_objects, show_changes, show_objects
 from lablib.teaching.predictions import predict
-from lablib.teaching.tables import show_comparison, show_table, show_vmas
+from lablib.teaching.tables import show_chunks, show_comparison, show_table, show_vmas
 from lablib.teaching.tool_board import ToolBoard
 from lablib.teaching.tool_guide import ToolGuide
 from lablib.teaching.tool_tables import show_demands, show_exhibits, show_tools
@@ -70,6 +72,7 @@ __all__ = [
     "show_badness",
     "show_blocks",
     "show_changes",
+    "show_chunks",
     "show_columns",
     "show_comparison",
     "show_demands",

@@ -198,8 +198,8 @@ class SteeredGroup(AbstractContextManager["SteeredGroup"]):
         """Do what a control says; raises `LabError`, also where this is a recording."""
         if self._experiment is None:
             raise LabError(
-                say("this is a recording: there is no program to steer"),
-                say("see what is missing here with: ./lab doctor"),
+                term("this is a recording: there is no program to steer"),
+                term("see what is missing here with: ./lab doctor"),
             )
         return self._experiment.ask(command, *values)
 

@@ -83,7 +83,7 @@ def _render_card(name: str, capability: Capability | None, is_tried_now: bool) -
     ]
     if capability is not None:
         told = say("Tried" if capability.works else "Why")
-        lines.append(say("{label}: {text}", label=told, text=html.escape(capability.reason)))
+        lines.append(say("{label}: {text}", label=told, text=html.escape(say(capability.reason))))
         fix = say("What to do: {fix}", fix=_set_command(capability.fix))
         lines += [fix] if capability.fix else []
     return f'<div style="{_CARD.format(color=color)}">{"<br>".join(lines)}</div>'

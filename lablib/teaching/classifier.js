@@ -4,25 +4,13 @@
 // and what a letter stands for), `is_locked`. Both ways:
 // `answers` (the value that is chosen for a letter; letters without an answer are left out).
 
-function make(tag, parent, attributes = {}, text = "") {
-  const element = parent.appendChild(document.createElement(tag));
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  if (text) element.textContent = text;
-  return element;
-}
-
 function render({ model, el }) {
   const group = `lab-${Math.random().toString(36).slice(2)}-`;
   const root = make("div", el, { class: "lab-classes" });
   const table = make("table", root);
   const [caption, curve] = model.get("headings");
   make("caption", table, {}, caption);
-  const head = make("tr", make("thead", table));
-  make("th", head, { scope: "col" }, curve);
-  for (const kind of model.get("kinds")) {
-    const cell = make("th", head, { scope: "col" }, kind.label);
-    make("span", cell, {}, kind.words);
-  }
+  makeHeader(table, curve, model.get("kinds").map(({ label, words }) => [label, words]));
   const body = make("tbody", table), inputs = [];
   for (const letter of model.get("letters")) {
     const row = make("tr", body);

@@ -20,6 +20,7 @@ from IPython.display import display
 
 from lablib.errors import LabError
 from lablib.language import say, term
+from lablib.teaching.scripts import read_script
 
 OPEN = "open"
 """The answer that it can't be told: neither right nor wrong."""
@@ -61,7 +62,7 @@ class Score:
 class _Choices(anywidget.AnyWidget):
     """The table of choices; what its traits mean is told in the JavaScript file."""
 
-    _esm = Path(__file__).with_name("classifier.js")
+    _esm = read_script("classifier.js")
     _css = Path(__file__).with_name("classifier.css")
 
     letters: Any = traitlets.List().tag(sync=True)
@@ -117,8 +118,12 @@ class Classifier:
             raise _too_late()
         if letter not in self.right or kind not in KINDS:
             raise LabError(
-                f"{letter}: {kind} is not a choice",
-                f"letters are {', '.join(self.right)}; kinds are {', '.join(KINDS)}",
+                term("{letter}: {kind} is not a choice", letter=letter, kind=kind),
+                term(
+                    "letters are {letters}; kinds are {kinds}",
+                    letters=", ".join(self.right),
+                    kinds=", ".join(KINDS),
+                ),
             )
         self._choices.answers = {**self.answers, letter: kind}
 
@@ -131,7 +136,9 @@ class Classifier:
         if self.score is not None:
             raise _too_late()
         if not self.answers:
-            raise LabError(say("nothing is chosen yet"), say("choose a kind for each letter first"))
+            raise LabError(
+                term("nothing is chosen yet"), term("choose a kind for each letter first")
+            )
         judged = [self._judge(letter) for letter in self.right]
         self.score = Score(*(judged.count(mark) for mark in ("right", "wrong", "open")))
         self._choices.is_locked = self._button.disabled = True
@@ -197,7 +204,9 @@ class Classifier:
 
 
 def _too_late() -> LabError:
-    return LabError(say("the answers are given already"), say("run the cell again to give others"))
+    return LabError(
+        term("the answers are given already"), term("run the cell again to give others")
+    )
 
 
 _MARKS = {

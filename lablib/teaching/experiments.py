@@ -54,7 +54,10 @@ def try_or_replay(
     path = folder / f"{name}.json.gz"
     if os.environ.get("LAB_SOURCE") == "recorded":
         if not path.exists():
-            raise RecordingError(f"there is no recording of {name}", "unset LAB_SOURCE to run it")
+            raise RecordingError(
+                term("there is no recording of {name}", name=name),
+                term("unset LAB_SOURCE to run it"),
+            )
         return cast(Result, _replay(path, say("LAB_SOURCE asks for it"))), False
     try:
         return run(), True

@@ -3,30 +3,31 @@
     room = open_room()
 
 What stands in for eBPF where that can't be had is the program's own account (preload). Where
-LAB_SOURCE asks for recordings the incident is the one that they were made of, and it says so.
+LAB_SOURCE asks for recordings the incident is one of those that they were made of, and it says so.
 """
 
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from IPython.display import display
 
-from lablib.analysis import judge_trace
 from lablib.editing import read_function
 from lablib.errors import AppError, GradingError, LabError, TracerError
 from lablib.figures import show_figure
 from lablib.grading.labs import NEVER
 from lablib.incident_room import IncidentRoom, open_incident
-from lablib.incident_room.incidents import LEARNER
+from lablib.incident_room.exhibits import tabulate_sites
+from lablib.incident_room.incidents import LEARNER, find_current
 from lablib.incident_room.page import render_parts
-from lablib.incident_room.postmortem import compose, tabulate_sites
+from lablib.incident_room.postmortem import compose
 from lablib.incident_room.rehearsal import ROUNDS, TERMS
 from lablib.incident_room.timeline import word_clock
-from lablib.language import say, term
+from lablib.language import say, tell, term
 from lablib.panels import FixEditor, ServicePanel, StacksPanel
 from lablib.panels.sources import Source
 from lablib.plots import plot_rehearsal
@@ -52,10 +53,9 @@ from lablib.teaching.labs import show_source
 from lablib.teaching.tables import show_comparison, show_table
 from lablib.wording import format_size
 
-RECORDED_KEY, RECORDED_STUDENT = "the incident that was recorded", "the workbook"
-"""What the incident of the recordings is drawn with: all who need them have this one."""
-
-_TRACE, _REHEARSAL = "11_trace", "11_rehearsal"
+RECORDED_KEY = "the incident that was recorded"
+RECORDED_STUDENTS = tuple(f"workbook {number}" for number in (1, 2, 3, 5, 8, 9, 11, 18, 21, 24))
+"""What the incidents of the recordings are drawn with: one of each family of programs."""
 
 _LOOKED = {
     "resident": term("resident"),
@@ -87,11 +87,25 @@ def open_room(
     """
     saves = os.environ.get("LAB_SAVE_RECORDINGS") == "1"
     if not key and (saves or os.environ.get("LAB_SOURCE") == "recorded"):
-        key, student = RECORDED_KEY, RECORDED_STUDENT
+        key, student = RECORDED_KEY, _choose_recorded(new)
         print(
-            say("This is the incident that the recordings are of: all who use them have this one.")
+            say(
+                "This is one of the {count} incidents that there are recordings of: who uses them "
+                "has one of these.",
+                count=len(RECORDED_STUDENTS),
+            )
         )
     return RoomBench(IncidentRoom(open_incident(key, student, new), runtime, speed))
+
+
+def _choose_recorded(new: bool) -> str:
+    """Return whose incident it is: the recorded one that is under way, or any other one."""
+    current = find_current()
+    is_recorded = current is not None and current.has_key(RECORDED_KEY)
+    under_way = current.student if current is not None and is_recorded else ""
+    if under_way and not new:
+        return under_way
+    return secrets.choice([each for each in RECORDED_STUDENTS if each != under_way])
 
 
 class RoomBench:
@@ -103,10 +117,12 @@ class RoomBench:
 
     @property
     def is_recorded(self) -> bool:
-        """Whether it is the incident of which there are recordings."""
+        """Whether it is an incident of which there are recordings."""
         incident = self.room.incident
-        key = incident.key_file.read_text().strip() if incident.key_file.exists() else ""
-        return (key, incident.student) == (RECORDED_KEY, RECORDED_STUDENT)
+        return incident.has_key(RECORDED_KEY) and incident.student in RECORDED_STUDENTS
+
+    def _name_recording(self, what: str) -> str:
+        return f"11_{what}_{self.room.incident.student.removeprefix('workbook ')}"
 
     def show_page(self) -> None:
         """Display the pager's message, how the program is run, and what the clock says."""
@@ -138,11 +154,11 @@ class RoomBench:
     def start_service(self) -> None:
         """Put the program that is in the file into service, and say where it runs."""
         service = self.room.start_service()
-        print(service.cap)
+        print(say(service.cap))
         if service.tracer is None:
             print(say("Nothing counts its heap here ({reason}).", reason=service.untraced))
         elif service.tracer.trace.source == "preload":
-            print(COUNTED_FROM_INSIDE)
+            print(say(COUNTED_FROM_INSIDE))
 
     def show_clock(self) -> None:
         """Display the service against its cap, live: the clock since the page runs above it."""
@@ -182,7 +198,8 @@ class RoomBench:
         `GradingError` is raised.
         """
         self.room.notice()
-        found = try_or_replay(_TRACE, self._find_heap)[0] if self.is_recorded else None
+        name = self._name_recording("trace")
+        found = try_or_replay(name, self._find_heap)[0] if self.is_recorded else None
         if found is None:
             self._find_heap()
         source: Source[HeapSnapshot]
@@ -191,23 +208,27 @@ class RoomBench:
         panel.show()
         panel.wait()
         if found is not None:
-            verdict = judge_trace(found)
-            self.room.keep_verdict(found, verdict)
+            verdict = self.room.judge(found)
         else:
             trace, verdict = self.room.judge_heap()
             if self.is_recorded:
-                keep_recording(_TRACE, trace)
+                keep_recording(name, trace)
         print(say(verdict.sentence))
 
     def _find_heap(self) -> HeapTrace | None:
         """Return None where the service's heap is counted; raises `LabError` where not."""
         service = self.room.service
         if service is None:
-            raise GradingError("the service does not run", "start it: room.start_service()")
+            raise GradingError(
+                term("the service does not run"), term("start it: room.start_service()")
+            )
         if service.tracer is None and not self.is_recorded:
             raise GradingError(
-                f"nothing counts the heap of the service here ({service.untraced})",
-                "use room.look(), room.rehearse(), and what /proc tells",
+                term(
+                    "nothing counts the heap of the service here ({untraced})",
+                    untraced=service.untraced,
+                ),
+                term("use room.look(), room.rehearse(), and what /proc tells"),
             )
         if service.tracer is None:
             raise TracerError(service.untraced)
@@ -216,8 +237,10 @@ class RoomBench:
     def rehearse(self, terms: int = TERMS, rounds: int = ROUNDS) -> Rehearsal:
         """Run the program ahead of time, and display what it held after so many terms."""
 
+        name = self._name_recording("rehearsal")
+
         def measure(run: Callable[[], Rehearsal]) -> Rehearsal:
-            return run_or_replay(_REHEARSAL, run) if self.is_recorded else run()
+            return run_or_replay(name, run) if self.is_recorded else run()
 
         seen = self.room.rehearse(terms, rounds, measure)
         show_table(term("Who takes memory"), *tabulate_sites(seen))
@@ -249,7 +272,7 @@ class RoomBench:
         try:
             text = read_function(self.room.incident.read_source(), name)
         except AppError as error:
-            print(f"{error}.")
+            tell("{reason}.", reason=error.sentence)
             return
         app = self.room.build("now", self.room.incident.read_source())
         FixEditor(app, name, text, self._adopt, f"fix_{self.room.incident.name}").show()
@@ -265,7 +288,7 @@ class RoomBench:
                 say("Nothing to ship: the program is as it came. If nothing leaks, that is right.")
             )
             return
-        print(self.room.ship().cap)
+        print(say(self.room.ship().cap))
 
     def prove(self) -> None:
         """Compare the program as it came with the one in the file, and display the verdict."""
@@ -298,9 +321,11 @@ class RoomBench:
     def compare_clock(self) -> None:
         """Display the time to the kill that was answered beside what came, as far as it has."""
         answer = self.room.incident.read_answers().get("oom_seconds")
-        said = term("nothing yet") if answer in (None, "") else str(answer)
-        if said not in ("nothing yet", NEVER):
-            said = term("killed after {seconds} s", seconds=said)
+        if answer in (None, ""):
+            said = term("nothing yet")
+        else:
+            never = answer == NEVER
+            said = term("never") if never else term("killed after {seconds} s", seconds=answer)
         kills = self.room.timeline.find("kill")
         terms = self.room.service.count_terms() if self.room.service else 0
         at_rate = terms / self.room.terms.rate

@@ -13,8 +13,10 @@ from IPython.display import display
 
 from lablib.errors import LabError
 from lablib.grading.labs import ANSWERS, NEVER, Lab, Question
+from lablib.language import say, term
 from lablib.teaching.choices import Choices
 from lablib.teaching.predictions import parse_number
+from lablib.wording import os_reason
 
 Answer = str | int | float | None
 
@@ -34,8 +36,8 @@ class QuestionForm:
         kept = self._read_kept()
         self.fields = {each.name: _make_field(each, kept.get(each.name)) for each in lab.questions}
         button = widgets.Button(
-            description="Keep my answers",
-            tooltip=f"Writes the answers to {ANSWERS}",
+            description=say("Keep my answers"),
+            tooltip=say("Writes the answers to {file}", file=ANSWERS),
             layout=widgets.Layout(width="max-content"),
         )
         button.on_click(lambda _: self._keep())
@@ -61,7 +63,9 @@ class QuestionForm:
         try:
             _write_whole(self._path, json.dumps({**self._read_kept(), **answers}, indent=2) + "\n")
         except OSError as error:
-            raise LabError(f"{self._path} can't be written ({error.strerror})") from None
+            raise LabError(
+                term("{path} can't be written ({reason})", path=self._path, reason=os_reason(error))
+            ) from None
         return sum(answer not in (None, "") for answer in answers.values())
 
     def _keep(self) -> None:
@@ -70,10 +74,13 @@ class QuestionForm:
         except LabError as error:
             self._message.value = f'<p role="alert">{html.escape(str(error))}</p>'
             return
-        self._message.value = (
-            f'<p role="status">Kept in {ANSWERS}: {count} of {len(self.fields)} answered. '
-            "They are judged with the program, below.</p>"
+        told = say(
+            "Kept in {file}: {count} of {total} answered. They are judged with the program, below.",
+            file=ANSWERS,
+            count=count,
+            total=len(self.fields),
         )
+        self._message.value = f'<p role="status">{html.escape(told)}</p>'
 
     def _read_field(self, question: Question) -> Answer:
         value = self.fields[question.name].value
@@ -97,14 +104,14 @@ class QuestionForm:
     def _list_questions(self) -> list[str]:
         lines = []
         for number, question in enumerate(self.lab.questions, start=1):
-            lines.append(f"{number}. {question.text}")
-            lines += [f"   {_label(k, text)}" for k, text in question.choices.items()]
+            lines.append(f"{number}. {say(question.text)}")
+            lines += [f"   {say(_label(k, text))}" for k, text in question.choices.items()]
         return lines
 
     def _render(self) -> str:
         items = "".join(
-            f"<li>{html.escape(question.text)}"
-            + "".join(f"<br>{html.escape(_label(k, t))}" for k, t in question.choices.items())
+            f"<li>{html.escape(say(question.text))}"
+            + "".join(f"<br>{html.escape(say(_label(k, t)))}" for k, t in question.choices.items())
             + "</li>"
             for question in self.lab.questions
         )
@@ -112,8 +119,10 @@ class QuestionForm:
 
 
 def _name_question(number: int, question: Question) -> widgets.HTML:
-    points = f"{question.points:g} point{'' if question.points == 1 else 's'}"
-    words = f"<strong>{number}. {html.escape(question.text)}</strong> ({points})"
+    worth = question.points
+    points = say("{number:g} point" if worth == 1 else "{number:g} points", number=worth)
+    text = html.escape(say(question.text))
+    words = f"<strong>{number}. {text}</strong> ({html.escape(points)})"
     return widgets.HTML(f'<p style="line-height: 1.4; margin: 1em 0 0">{words}</p>', layout=_WIDE)
 
 
@@ -122,12 +131,12 @@ def _make_field(question: Question, kept: object) -> Any:
         letter = str(kept or "").strip().upper()
         chosen = question.choices.get(letter)
         options = [_label(k, text) for k, text in question.choices.items()]
-        return Choices(options, "Your answer:", _label(letter, chosen) if chosen else None)
+        return Choices(options, say("Your answer:"), _label(letter, chosen) if chosen else None)
     is_kept = isinstance(kept, (int, float, str)) and not isinstance(kept, bool)
     texts: dict[str, Any] = {
         "value": str(kept) if is_kept else "",
         "placeholder": _name_kind(question),
-        "description": "Your answer:",
+        "description": say("Your answer:"),
         "style": {"description_width": "initial"},
     }
     if question.least_words:
@@ -137,14 +146,14 @@ def _make_field(question: Question, kept: object) -> Any:
 
 def _name_kind(question: Question) -> str:
     if question.least_words:
-        return f"{question.least_words} words or more"
+        return say("{least} words or more", least=question.least_words)
     if question.is_name:
-        return "a name"
-    return f"a number, or {NEVER}" if question.may_be_never else "a number"
+        return say("a name")
+    return say("a number, or never") if question.may_be_never else say("a number")
 
 
 def _label(letter: str, text: str) -> str:
-    return f"{letter}: {text}"
+    return term("{letter}: {choice}", letter=letter, choice=term(text))
 
 
 def _plain(number: float) -> int | float:

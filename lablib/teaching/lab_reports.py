@@ -22,22 +22,20 @@ from IPython.display import display
 from lablib.apps import APPS_DIR
 from lablib.errors import GradingError
 from lablib.grading.labs import Lab
-from lablib.grading.page import PROGRESS, read_report
+from lablib.grading.page import PROGRESS, QUESTION, name_check, read_report
+from lablib.language import say, term
 from lablib.records import Finding, GradeReport
 from lablib.wording import make_printable
 
 CHECKOUT = APPS_DIR.parent
-QUESTION = "question "
-"""What the name of a finding about an answer begins with."""
-
 _REDRAW_S = 0.5
 _MAX_SECONDS = 300.0
 _LEFT = "text-align: left; vertical-align: top"
 _MARKS = {
-    "passed": "✓ passed",
-    "failed": "✗ failed",
-    "skipped": "· not looked at",
-    "unchecked": "? unchecked",
+    "passed": term("✓ passed"),
+    "failed": term("✗ failed"),
+    "skipped": term("· not looked at"),
+    "unchecked": term("? unchecked"),
 }
 
 
@@ -79,7 +77,9 @@ def _await_end(process: subprocess.Popen[bytes], tick: Callable[[], object]) -> 
             return
         except subprocess.TimeoutExpired:
             if time.monotonic() > deadline_s:
-                raise GradingError("the check took too long", "see: ./lab doctor") from None
+                raise GradingError(
+                    term("the check took too long"), term("see: ./lab doctor")
+                ) from None
 
 
 def _read_all(file: IO[str]) -> str:
@@ -103,16 +103,22 @@ class Progress:
     """A line with a bar in the cell that runs: what is being looked at; then what replaces it."""
 
     def __init__(self, lab: Lab) -> None:
-        self._steps = [*(each.kind.replace("_", " ") for each in lab.checks), "questions"]
+        self._steps = [*(each.kind for each in lab.checks), "questions"]
         self._started_s = time.monotonic()
         self._place = display({"text/html": "", "text/plain": ""}, raw=True, display_id=True)
 
     def tell(self, step: str) -> None:
         """Show that this is being looked at."""
         number = self._steps.index(step) + 1 if step in self._steps else 0
-        seconds = f"{time.monotonic() - self._started_s:.0f} s"
-        words = f"Checking: {step or 'the sandbox'} ({number} of {len(self._steps)}), {seconds}"
-        bar = f'<progress aria-label="Checks" max="{len(self._steps)}" value="{number}"></progress>'
+        words = say(
+            "Checking: {step} ({number} of {count}), {seconds:.0f} s",
+            step=name_check(step) if step else term("the sandbox"),
+            number=number,
+            count=len(self._steps),
+            seconds=time.monotonic() - self._started_s,
+        )
+        label, most = html.escape(say("Checks")), len(self._steps)
+        bar = f'<progress aria-label="{label}" max="{most}" value="{number}"></progress>'
         self.replace(f'<p role="status">{bar} {html.escape(words)}</p>', words)
 
     def replace(self, page: str, text: str) -> None:
@@ -125,7 +131,7 @@ def render_report(lab: Lab, report: GradeReport) -> tuple[str, str]:
     rows = [(_mark(each), _say(lab, each), _worth(each)) for each in report.findings]
     head = "".join(
         f'<th scope="col" style="text-align: left">{words}</th>'
-        for words in ("result", "what was found", "points")
+        for words in (say("result"), say("what was found"), say("points"))
     )
     body = "".join(
         f'<tr><th scope="row" style="{_LEFT}; white-space: nowrap">{html.escape(mark)}</th>'
@@ -133,10 +139,12 @@ def render_report(lab: Lab, report: GradeReport) -> tuple[str, str]:
         f'<td style="{_LEFT}; white-space: nowrap">{html.escape(worth)}</td></tr>'
         for mark, sentence, worth in rows
     )
-    closing = [_sum_up(report), *([f"Hint: {report.hint}"] if report.hint else [])]
+    hint = [say("Hint: {hint}", hint=say(report.hint))] if report.hint else []
+    closing = [_sum_up(report), *hint]
     paragraphs = "".join(f"<p><strong>{html.escape(words)}</strong></p>" for words in closing)
+    caption = say("{lab}: what the check found", lab=say(lab.title))
     page = (
-        f'<div role="status"><table><caption>{html.escape(lab.title)}: what the check found'
+        f'<div role="status"><table><caption>{html.escape(caption)}'
         f"</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{paragraphs}</div>"
     )
     text = [f"{mark:<16} {sentence}  ({worth})" for mark, sentence, worth in rows]
@@ -144,23 +152,32 @@ def render_report(lab: Lab, report: GradeReport) -> tuple[str, str]:
 
 
 def _mark(finding: Finding) -> str:
-    return _MARKS[finding.state]
+    return say(_MARKS[finding.state])
 
 
 def _say(lab: Lab, finding: Finding) -> str:
     """Return what was found; of an answer, to which question."""
     names = [f"{QUESTION}{question.name}" for question in lab.questions]
+    sentence = make_printable(say(finding.sentence))
     if finding.check not in names:
-        return make_printable(finding.sentence)
-    return f"Question {names.index(finding.check) + 1}: {make_printable(finding.sentence)}"
+        return sentence
+    number = names.index(finding.check) + 1
+    return say("Question {number}: {sentence}", number=number, sentence=sentence)
 
 
 def _worth(finding: Finding) -> str:
-    return f"{finding.points:g} of {finding.possible:g}" if finding.possible else "needed"
+    if not finding.possible:
+        return say("needed")
+    return say("{points:g} of {possible:g}", points=finding.points, possible=finding.possible)
 
 
 def _sum_up(report: GradeReport) -> str:
-    points = f"{report.points:g} of {report.possible:g} points."
+    points = say(
+        "{points:g} of {possible:g} points.", points=report.points, possible=report.possible
+    )
     if report.unchecked:
-        points += f" {report.unchecked:g} could not be given or refused on this machine."
+        points += say(
+            " {unchecked:g} could not be given or refused on this machine.",
+            unchecked=report.unchecked,
+        )
     return points

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -25,10 +24,12 @@ from lablib.errors import (
 from lablib.grading.building import LEVELS, build, build_companions
 from lablib.grading.labs import FAILING, NOTING, Lab
 from lablib.grading.submissions import lay_out, read_submission
+from lablib.language import term
 from lablib.panels import SizesPanel, StacksPanel
 from lablib.proc import sample_sizes
 from lablib.records import AppFiles, HeapTrace, ProcessResources
 from lablib.resources import read_resources
+from lablib.scratch import make_scratch_folder
 from lablib.teaching.heap_watch import HeapWatch
 from lablib.teaching.tables import show_table
 from lablib.wording import format_size
@@ -150,15 +151,17 @@ def build_program(lab: Lab, folder: Path, failing: bool) -> Iterator[AppFiles]:
     With `failing` some calls fail, in labs that are about that. Raises `AppError` with the
     compiler's first error, and `LabError` where nothing can be built.
     """
-    with tempfile.TemporaryDirectory(prefix="lab-look-") as place:
-        laid = Path(place)
+    with make_scratch_folder("look") as laid:
         lay_out(lab, read_submission(lab, folder).source, laid)
         left_out = (NOTING,) if failing else (NOTING, FAILING)
         sources = tuple(path.name for path in lab.companions if path.name not in left_out)
         linked = build_companions(laid, sources, lab.failing if failing else (), _SEED)
         built = build(laid, lab.source, LEVELS[-1], linked)
         if not built.is_built:
-            raise AppError(f"it doesn't compile: {built.complaint}", f"look at {lab.source}")
+            raise AppError(
+                term("it doesn't compile: {error}", error=built.complaint),
+                term("look at {file}", file=lab.source),
+            )
         program = laid / Path(built.path).name
         yield AppFiles(lab.name, program, folder / lab.source, {})
 
@@ -186,7 +189,10 @@ def watch_program(
         panel.wait()
         panel.stop()
     if not held:
-        raise GradingError("the program ended before anything could be seen", f"see {lab.source}")
+        raise GradingError(
+            term("the program ended before anything could be seen"),
+            term("see {source}", source=lab.source),
+        )
     return LabRun(held, trace, untraced, _remove_left(app.pid))
 
 
@@ -204,7 +210,7 @@ def _remove_left(pid: int) -> int:
 
 def _watch_heap(running: ExitStack, app: LocalApp, seconds: float) -> tuple[HeapWatch | None, str]:
     """Release the program with the tracer on it, or without; return the watch, or why not."""
-    no_recordings = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="lab-look-")))
+    no_recordings = running.enter_context(make_scratch_folder("look"))
     try:
         watch = HeapWatch("watched", app, seconds, seconds / _SAMPLES, no_recordings)
         return running.enter_context(watch), ""

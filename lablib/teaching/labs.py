@@ -15,9 +15,11 @@ from IPython.display import display
 
 from lablib.errors import GradingError
 from lablib.grading.labs import ANSWERS, Lab, load_lab
+from lablib.grading.page import QUESTION
+from lablib.language import say, term
 from lablib.records import GradeReport
 from lablib.teaching.lab_questions import QuestionForm
-from lablib.teaching.lab_reports import QUESTION, Progress, judge_outside, render_report
+from lablib.teaching.lab_reports import Progress, judge_outside, render_report
 from lablib.teaching.lab_runs import LabRun, watch_program
 
 PARTS = ("program", "answers")
@@ -87,7 +89,10 @@ class LabBench:
         check has no points, and is printed.
         """
         if part not in PARTS:
-            raise GradingError(f"a lab has no part called {part}", f"choose: {', '.join(PARTS)}")
+            raise GradingError(
+                term("a lab has no part called {part}", part=part),
+                term("choose: {choices}", choices=", ".join(PARTS)),
+            )
         if self._judged is None or self._judged[0] != self._read_files():
             self._judge(0, None)
         assert self._judged is not None
@@ -119,10 +124,13 @@ def show_source(path: Path, link: str) -> None:
     name = html.escape(path.name)
     lines = enumerate(text.expandtabs(4).splitlines(), start=1)
     numbered = "\n".join(f"{number:>4}  {line}" for number, line in lines)
+    told = say(
+        "The file is {link}: open it in a tab beside this one.",
+        link=f'<a href="{html.escape(link)}">{name}</a>',
+    )
+    label = html.escape(say("The program {name}, with line numbers", name=path.name))
     page = (
-        f'<p>The file is <a href="{html.escape(link)}">{name}</a>: open it in a tab beside this '
-        f'one.</p><pre tabindex="0" role="region" '
-        f'aria-label="The program {name}, with line numbers" '
+        f'<p>{told}</p><pre tabindex="0" role="region" aria-label="{label}" '
         f'style="{_SCROLLED}">{html.escape(numbered)}</pre>'
     )
     display({"text/html": page, "text/plain": numbered}, raw=True)

@@ -14,7 +14,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 
 from lablib.analysis import judge_trace
-from lablib.apps import LocalApp, build_app, read_truth
+from lablib.apps import LocalApp, build_app
 from lablib.language import say, term
 from lablib.records import HeapTrace, ProcessVerdict, StackVerdict, TraceOptions
 from lablib.scanning import sample_and_scan
@@ -49,21 +49,45 @@ class Suspect:
 
 @dataclass(frozen=True)
 class _Program:
-    """An app of the blind test: its rate in terms a second, and what it may rightly be called."""
+    """An app of the blind test: its rate in terms a second, and what it may rightly be called.
+
+    `summary` says what it does, as its truth file has it.
+    """
 
     rate: float
     kinds: tuple[str, ...]
+    summary: str
 
 
 _EIGHT = {
-    "fib_leak": _Program(30, ("leaking",)),
-    "error_path": _Program(100, ("leaking",)),
-    "session_registry": _Program(100, ("growing",)),
-    "warm_up": _Program(25, ("plateau",)),
-    "lru_cache": _Program(25, ("plateau", "churn")),
-    "sawtooth": _Program(30, ("churn",)),
-    "alloc_free": _Program(100, ("churn",)),
-    "arena_retention": _Program(25, ("retention",)),
+    "fib_leak": _Program(
+        30, ("leaking",), term("a thread computes Fibonacci numbers and never frees them")
+    ),
+    "error_path": _Program(
+        100, ("leaking",), term("a server refuses malformed requests, and keeps their buffers")
+    ),
+    "session_registry": _Program(
+        100, ("growing",), term("who logs out is marked, and stays in the table")
+    ),
+    "warm_up": _Program(
+        25,
+        ("plateau",),
+        term("a map computes each table when it is first needed, and then has them all"),
+    ),
+    "lru_cache": _Program(
+        25,
+        ("plateau", "churn"),
+        term("a cache of addresses fills, and then drops the oldest for each new one"),
+    ),
+    "sawtooth": _Program(
+        30, ("churn",), term("records are collected for a batch, and freed together")
+    ),
+    "alloc_free": _Program(100, ("churn",), term("a block is allocated and freed, term by term")),
+    "arena_retention": _Program(
+        25,
+        ("retention",),
+        term("a large document is closed, and a small block keeps its heap from shrinking"),
+    ),
 }
 """At these rates each shows in ten seconds what it is; what fills is full after four of them."""
 
@@ -218,5 +242,5 @@ def take_first(trace: HeapTrace, seconds: float) -> HeapTrace:
 
 
 def _make_suspect(letter: str, name: str, trace: HeapTrace) -> Suspect:
-    summary = read_truth(name)["summary"]
-    return Suspect(letter, name, summary, _EIGHT[name].kinds, trace, judge_trace(trace))
+    program = _EIGHT[name]
+    return Suspect(letter, name, program.summary, program.kinds, trace, judge_trace(trace))

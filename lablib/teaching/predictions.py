@@ -83,8 +83,8 @@ class Prediction:
         """
         if self.value is not None:
             raise LabError(
-                say("a prediction is kept already: {answer}", answer=self.describe(self.value)),
-                say("run the cell with the question again to make another"),
+                term("a prediction is kept already: {answer}", answer=self.describe(self.value)),
+                term("run the cell with the question again to make another"),
             )
         self.value = self._read(answer)
         self.on_kept()
@@ -142,13 +142,13 @@ class Prediction:
                 options = say("; ").join(say(self.describe(choice)) for choice in self.choices)
                 what = say("“{answer}” is not one of the choices", answer=answer)
                 raise LabError(
-                    what if answer else say("nothing is chosen"),
-                    say("choose from {options}", options=options),
+                    what if answer else term("nothing is chosen"),
+                    term("choose from {options}", options=options),
                 )
             return answer
         number = parse_number(answer, self.unit) if isinstance(answer, str) else answer
         if not math.isfinite(number):
-            raise LabError(say("{answer} is not a number that can be compared", answer=answer))
+            raise LabError(term("{answer} is not a number that can be compared", answer=answer))
         return number
 
 
@@ -175,8 +175,8 @@ def parse_number(text: str, unit: str = "") -> float:
     if number is None or not _is_unit(rest := typed[number.end() :].strip(), unit):
         example = f"512 {unit}".strip()
         raise LabError(
-            say("“{typed}” is not understood", typed=typed),
-            say("write a number, such as {example} or 0.5", example=example),
+            term("“{typed}” is not understood", typed=typed),
+            term("write a number, such as {example} or 0.5", example=example),
         )
     scale = 1 if rest == unit else _scale_of(rest)
     value = float(number[0].replace(",", "")) * scale

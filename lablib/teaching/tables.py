@@ -9,9 +9,9 @@ from IPython.display import display
 
 from lablib.comparison import per_term
 from lablib.language import Term, say, term
-from lablib.plots.palette import VMSTAT_STYLES
+from lablib.plots.palette import CHUNK_STYLES, VMSTAT_STYLES
 from lablib.plots.regions import name_segment
-from lablib.records import AddressSpace, Comparison, Vma
+from lablib.records import AddressSpace, Comparison, HeapMap, Vma
 from lablib.wording import format_size
 
 _STYLES = {False: "text-align: left", True: "text-align: right; font-variant-numeric: tabular-nums"}
@@ -83,6 +83,15 @@ def show_vmas(space: AddressSpace, kinds: Sequence[str] = (), caption: str = "")
 
 def _kinds_of(space: AddressSpace, vma: Vma) -> set[str]:
     return {segment.kind for segment in space.segments if segment.vma.start == vma.start}
+
+
+def show_chunks(caption: str, heap: HeapMap) -> None:
+    """Display the chunks of a heap by address, each with its bytes and its state's name."""
+    rows = [
+        (f"{chunk.address:#x}", chunk.size_bytes, CHUNK_STYLES[chunk.state].label)
+        for chunk in heap.chunks
+    ]
+    show_table(caption, (term("begins at"), term("bytes"), term("state")), rows)
 
 
 def _name_vma(space: AddressSpace, vma: Vma) -> str:

@@ -5,22 +5,11 @@
 // `key` (all letters in a line), `results` (the letter of each cell that is done, by "tool|program"), `is_locked`, `progress`.
 // Both ways: `predictions` (by cell, too), `selected` (a cell).
 
-function make(tag, parent, attributes = {}, text = "") {
-  const element = parent.appendChild(document.createElement(tag));
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  if (text) element.textContent = text;
-  return element;
-}
-
 function render({ model, el }) {
   const root = make("div", el, { class: "lab-tools" });
   const table = make("table", root);
-  const head = make("tr", make("thead", table));
-  make("th", head, { scope: "col" }, model.get("corner"));
-  for (const program of model.get("programs")) {
-    const cell = make("th", head, { scope: "col" }, program.name.replaceAll("_", "_\u200b"));
-    make("span", cell, {}, program.label);
-  }
+  const columns = model.get("programs").map(({ name, label }) => [name.replaceAll("_", "_\u200b"), label]);
+  makeHeader(table, model.get("corner"), columns);
   const body = make("tbody", table), buttons = [];
   for (const tool of model.get("tools")) {
     const row = make("tr", body);

@@ -18,11 +18,13 @@ from IPython.display import display
 
 from lablib.apps import read_truth
 from lablib.errors import LabError, RecordingError
-from lablib.language import say, term
+from lablib.language import say, tell, term
 from lablib.recording import load_recording, mark_as_recorded
-from lablib.records import Frame, ToolFinding, ToolMatrix, ToolRun
+from lablib.records import ToolMatrix, ToolRun
 from lablib.teaching.experiments import RECORDINGS_DIR, run_or_replay
+from lablib.teaching.scripts import read_script
 from lablib.teaching.tables import show_table
+from lablib.teaching.tool_inspection import ToolInspection
 from lablib.tools import EXHIBITS, TOOLS, Exhibit, Tool, run_matrix, run_tool
 
 LETTERS = {
@@ -36,14 +38,13 @@ LETTERS = {
 """A letter for each of `TOOL_OUTCOMES`, and what it means."""
 
 _BY_OUTCOME: dict[str, str] = {outcome: letter for letter, (outcome, _) in LETTERS.items()}
-_MOST_FINDINGS = 5
 _LEFT = 'style="text-align: left"'
 
 
 class _Table(anywidget.AnyWidget):
     """The table of cells; what its traits mean is told in the JavaScript file."""
 
-    _esm = Path(__file__).with_name("tool_board.js")
+    _esm = read_script("tool_board.js")
     _css = Path(__file__).with_name("tool_board.css")
 
     corner = traitlets.Unicode().tag(sync=True)
@@ -102,14 +103,18 @@ class ToolBoard:
     def choose(self, tool: str, program: str, letter: str) -> None:
         """Predict a cell, as its button does; raises `LabError` for what is no choice."""
         if self._table.is_locked:
-            raise LabError("the matrix has been run", "run the cell that makes it again")
+            raise LabError(
+                term("the matrix has been run"), term("run the cell that makes it again")
+            )
         names = [each.name for each in self._tools]
         if tool not in names or program not in [each.name for each in self._exhibits]:
-            raise LabError(f"there is no cell for {tool} and {program}")
+            raise LabError(
+                term("there is no cell for {tool} and {program}", tool=tool, program=program)
+            )
         if letter not in choices_of(program):
             raise LabError(
-                f"{letter} is no choice for {program}",
-                f"choose from {', '.join(choices_of(program))}",
+                term("{letter} is no choice for {program}", letter=letter, program=program),
+                term("choose from {choices}", choices=", ".join(choices_of(program))),
             )
         self._table.predictions = {**self._table.predictions, f"{tool}|{program}": letter}
 
@@ -149,7 +154,7 @@ class ToolBoard:
             "{total} cells in {seconds:.0f} s, {source}",
             total=total,
             seconds=self.matrix.seconds,
-            source=_name(self.matrix),
+            source=_name_source(self.matrix.source),
         )
         if place is not None:
             place.update(self)
@@ -169,9 +174,13 @@ class ToolBoard:
             return live
         recorded = self.find_recorded(tool, program)
         if recorded is None:
-            raise RecordingError(f"there is no recording of {tool} on {program}")
-        why = f"{live.reason}; {live.fix}" if live is not None else say("LAB_SOURCE asks for it")
-        print(say("RECORDED, not live ({why}): {source}.", why=why, source=recorded.source))
+            raise RecordingError(
+                term("there is no recording of {tool} on {program}", tool=tool, program=program)
+            )
+        why = term("LAB_SOURCE asks for it")
+        if live is not None:
+            why = term("{reason}; {fix}", reason=live.reason, fix=live.fix)
+        tell("RECORDED, not live ({why}): {source}.", why=why, source=_name_source(recorded.source))
         return recorded
 
     def show_score(self) -> None:
@@ -200,7 +209,12 @@ class ToolBoard:
 
         A click on a cell of the matrix shows that one, and so do the two fields.
         """
-        _Inspection(self, tool, program).show()
+        tools = [each.name for each in self._tools]
+        programs = [each.name for each in self._exhibits]
+        inspection = ToolInspection(tools, programs, self.find, self.find_recorded)
+        inspection.choose(tool or tools[0], program or programs[0])
+        self._table.observe(lambda change: inspection.choose(*_split(change["new"])), "selected")
+        display(inspection)
 
     def find(self, tool: str, program: str) -> ToolRun:
         """Return a cell that has been run; raises `LabError` before that."""
@@ -208,7 +222,8 @@ class ToolBoard:
             return self._runs[f"{tool}|{program}"]
         except KeyError:
             raise LabError(
-                f"{tool} has not been run on {program}", "run the matrix first"
+                term("{tool} has not been run on {program}", tool=tool, program=program),
+                term("run the matrix first"),
             ) from None
 
     def find_recorded(self, tool: str, program: str) -> ToolRun | None:
@@ -219,10 +234,6 @@ class ToolBoard:
             return replace(matrix.find(tool, program), source=matrix.source)
         except (RecordingError, KeyError):
             return None
-
-    def observe_selection(self, show: Any) -> None:
-        """Call `show` with a tool and a program when a cell of the matrix is chosen."""
-        self._table.observe(lambda change: show(*_split(change["new"])), "selected")
 
     def _keep(self, runs: Sequence[ToolRun]) -> None:
         self._runs.update({f"{run.tool}|{run.program}": run for run in runs})
@@ -282,112 +293,6 @@ class ToolBoard:
         return "\n".join([*lines, self._table.progress])
 
 
-class _Inspection:
-    """Two fields that name a cell, and the cell; below the matrix, and bound to it."""
-
-    def __init__(self, board: ToolBoard, tool: str, program: str) -> None:
-        tools = [each.name for each in board._tools]
-        programs = [each.name for each in board._exhibits]
-        style = {"description_width": "initial"}
-        self._board = board
-        self._tool = widgets.Dropdown(
-            options=tools, value=tool or tools[0], description=say("tool:"), style=style
-        )
-        self._program = widgets.Dropdown(
-            options=programs, value=program or programs[0], description=say("program:"), style=style
-        )
-        self._page = widgets.HTML()
-        for field in (self._tool, self._program):
-            field.observe(lambda _: self._draw(), "value")
-        board.observe_selection(self._choose)
-        self._box = widgets.VBox([widgets.HBox([self._tool, self._program]), self._page])
-
-    def show(self) -> None:
-        self._draw()
-        display(self)
-
-    def _choose(self, tool: str, program: str) -> None:
-        self._tool.value, self._program.value = tool, program
-
-    def _draw(self) -> None:
-        self._page.value = self._to_html()
-
-    def _to_html(self) -> str:
-        tool, program = self._tool.value, self._program.value
-        try:
-            run = self._board.find(tool, program)
-        except LabError as error:
-            return f"<p>{html.escape(str(error))}</p>"
-        recorded = self._board.find_recorded(tool, program) if run.report is None else None
-        return render_run(run, recorded)
-
-    def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
-        bundle = dict(self._box._repr_mimebundle_(**options))
-        return {**bundle, "text/plain": repr(self), "text/html": self._to_html()}
-
-    def __repr__(self) -> str:
-        try:
-            run = self._board.find(self._tool.value, self._program.value)
-        except LabError as error:
-            return str(error)
-        return f"{run.tool} on {run.program}: {run.outcome}. {run.sentence}"
-
-
-def render_run(run: ToolRun, recorded: ToolRun | None = None) -> str:
-    """Return a cell as HTML: outcome and sentence, what was read, and what the tool wrote.
-
-    `recorded` is what came out where it could run, for one that can't.
-    """
-    title = say(
-        "{tool} on {program}: {outcome}.",
-        tool=run.tool,
-        program=run.program,
-        outcome=say(run.outcome),
-    )
-    said = [f"<p><b>{html.escape(title)}</b> "]
-    said.append(f"{html.escape(run.sentence)} {html.escape(run.fix)}</p>")
-    if recorded is not None and recorded.report is not None:
-        told = say(
-            "Where it was recorded: {outcome}. {sentence}",
-            outcome=say(recorded.outcome),
-            sentence=recorded.sentence,
-        )
-        said.append(f"<p>{html.escape(told)}</p>")
-    shown = run if run.report is not None else recorded
-    if shown is None or shown.report is None:
-        return "".join(said)
-    report = shown.report
-    rows = [_render_finding(each) for each in report.findings[:_MOST_FINDINGS]]
-    rows += [
-        f"<li>{html.escape(each.name)}: {each.before:,} → {each.after:,} {each.unit}</li>"
-        for each in report.totals
-    ]
-    read = "".join(rows) or f"<li>{say('nothing')}</li>"
-    return "".join(said) + (
-        f"<p><code>{html.escape(report.command.splitlines()[0])}</code></p>"
-        '<div style="display: flex; flex-wrap: wrap; gap: 1em">'
-        f'<div style="flex: 1 1 18em"><b>{say("What was read from it")}</b><ul>{read}</ul></div>'
-        f'<div style="flex: 2 1 30em; min-width: 0"><b>{say("What it wrote")}</b>'
-        '<pre tabindex="0" style="max-height: 20em; overflow: auto; font-size: 12px">'
-        f"{html.escape(report.raw)}</pre></div></div>"
-    )
-
-
-def _render_finding(finding: ToolFinding) -> str:
-    amounts = []
-    if finding.size_bytes is not None:
-        amounts.append(f"{finding.size_bytes:,} bytes")
-    if finding.blocks is not None:
-        amounts.append(f"{finding.blocks:,} blocks")
-    frames = "<br>".join(html.escape(_name_frame(frame)) for frame in finding.frames[:4])
-    return f"<li>{html.escape(finding.kind)}: {', '.join(amounts)}<br>{frames}</li>"
-
-
-def _name_frame(frame: Frame) -> str:
-    where = f"{frame.file}:{frame.line}" if frame.file else frame.module
-    return f"{frame.function or '[unknown]'} ({where})" if where else f"{frame.function}"
-
-
 def choices_of(program: str) -> list[str]:
     """Return the letters that can come out for a program: other ones where nothing leaks."""
     return ["F", "S", "M", "X"] if read_truth(program)["is_leak"] else ["Q", "A", "X"]
@@ -398,5 +303,5 @@ def _split(cell: str) -> tuple[str, str]:
     return tool, program
 
 
-def _name(matrix: ToolMatrix) -> str:
-    return say("live") if matrix.source == "live" else matrix.source
+def _name_source(source: str) -> str:
+    return say(term("live") if source == "live" else source)

@@ -60,7 +60,7 @@ class _Question:
         self._choices = choices
         self._field = Choices(list(choices), say("Which one do you take?"))
         self._answer = widgets.HTML()
-        heading = widgets.HTML(f"<b>{html.escape(say(title))}.</b> {html.escape(say(situation))}")
+        heading = widgets.HTML(f"<b>{_head(title)}</b> {html.escape(say(situation))}")
         for button in self._field.children[2:]:
             button.observe(self._take, "value")
         self._box = widgets.VBox([heading, self._field, self._answer])
@@ -72,17 +72,22 @@ class _Question:
 
     def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
         items = "".join(
-            f"<li><b>{html.escape(say(tool))}.</b> {html.escape(say(said))}</li>"
+            f"<li><b>{_head(tool)}</b> {html.escape(say(said))}</li>"
             for tool, said in self._choices.items()
         )
         page = (
-            f"<p><b>{html.escape(say(self._title))}.</b> {html.escape(say(self._situation))}</p>"
+            f"<p><b>{_head(self._title)}</b> {html.escape(say(self._situation))}</p>"
             f"<ul>{items}</ul>"
         )
         bundle = dict(self._box._repr_mimebundle_(**options))
         return {**bundle, "text/plain": repr(self), "text/html": page}
 
     def __repr__(self) -> str:
-        lines = [f"{say(self._title)}. {say(self._situation)}"]
-        lines += [f"- {say(tool)}. {say(said)}" for tool, said in self._choices.items()]
+        lines = [say("{head}. {text}", head=say(self._title), text=say(self._situation))]
+        for tool, said in self._choices.items():
+            lines.append("- " + say("{head}. {text}", head=say(tool), text=say(said)))
         return "\n".join(lines)
+
+
+def _head(words: str) -> str:
+    return html.escape(say("{said}.", said=say(words)))

@@ -52,7 +52,7 @@ def show_demands() -> None:
 
 def show_exhibits() -> None:
     """Display the programs of the matrix, and what is true of each."""
-    rows = [(each.name, read_truth(each.name)["summary"], _tell(each.name)) for each in EXHIBITS]
+    rows = [(each.name, each.summary, _tell(each.name)) for each in EXHIBITS]
     columns = (term("program"), term("what it does"), term("what leaks in a term"))
     show_table(term("The programs"), columns, rows)
 

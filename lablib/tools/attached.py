@@ -11,9 +11,11 @@ from typing import Any
 from elftools.elf.elffile import ELFFile
 
 from lablib.apps import LocalApp
+from lablib.language import term
 from lablib.proc import read_address_space
 from lablib.records import Vma
 from lablib.tools.trial import TIME_LIMIT_S, NoReportError, Trial, await_condition
+from lablib.wording import os_reason
 
 _SETTLED_S = 0.3
 """Where a call has a probe, its return may get one a moment later."""
@@ -36,20 +38,28 @@ def do_terms(app: LocalApp, rounds: int = 1) -> float:
 
 def await_probes(
     pid: int, functions: Sequence[str], is_over: Callable[[], bool], timeout_s: float
-) -> None:
+) -> float:
     """Return once another tool has its probes on these functions of a process, or has ended.
 
     They are functions of the C library. A probe is a breakpoint: the process's code there is no
-    longer what the file has. Raises `NoReportError`.
+    longer what the file has. What is returned is the last moment at which one was still missing, by
+    `time.monotonic`. Raises `NoReportError`.
     """
     library = find_libc(pid)
     places = _find_places(library, functions)
+    missing_s = time.monotonic()
 
     def is_probed() -> bool:
-        return is_over() or all(_differs(pid, library, place) for place in places)
+        nonlocal missing_s
+        looked_s = time.monotonic()
+        if is_over() or all(_differs(pid, library, place) for place in places):
+            return True
+        missing_s = looked_s
+        return False
 
-    await_condition(is_probed, timeout_s, "the attaching")
+    await_condition(is_probed, timeout_s, term("the attaching"))
     time.sleep(_SETTLED_S)
+    return missing_s
 
 
 def find_libc(pid: int) -> Vma:
@@ -57,7 +67,7 @@ def find_libc(pid: int) -> Vma:
     for vma in read_address_space(pid).vmas:
         if "x" in vma.permissions and re.search(r"/libc[.-][^/]*$", vma.path):
             return vma
-    raise NoReportError("the program has no C library that is mapped from a file")
+    raise NoReportError(term("the program has no C library that is mapped from a file"))
 
 
 def _find_places(library: Vma, functions: Sequence[str]) -> list[int]:
@@ -86,4 +96,6 @@ def _differs(pid: int, library: Vma, place: int) -> bool:
             memory.seek(library.start + place - library.offset_bytes)
             return file.read(1) != memory.read(1)
     except OSError as error:
-        raise NoReportError(f"the program can't be looked into ({error.strerror})") from None
+        raise NoReportError(
+            term("the program can't be looked into ({reason})", reason=os_reason(error))
+        ) from None

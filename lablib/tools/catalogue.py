@@ -97,7 +97,7 @@ TOOLS = (
 
 @dataclass(frozen=True)
 class Exhibit:
-    """A program of the matrix: how many terms it does, and what it does in two words.
+    """A program of the matrix: how many terms it does, and what it does, in two words and in more.
 
     One that `is_timed` does many terms at full speed: the costs come from it.
     """
@@ -105,17 +105,54 @@ class Exhibit:
     name: str
     terms: int
     label: str
+    summary: str = ""
     is_timed: bool = False
 
 
 EXHIBITS = (
-    Exhibit("fib_leak", 400, term("lost blocks")),
-    Exhibit("cache_and_leak", 2000, term("small leak beside a cache")),
-    Exhibit("session_registry", 400, term("a table that only grows")),
-    Exhibit("mmap_short", 400, term("mappings")),
-    Exhibit("thread_stacks", 150, term("stacks of threads")),
-    Exhibit("open_files", 100, term("open files")),
-    Exhibit("lru_cache", 400, term("a full cache")),
-    Exhibit("fib_fixed", 40_000, term("all freed"), is_timed=True),
+    Exhibit(
+        "fib_leak",
+        400,
+        term("lost blocks"),
+        term("a thread computes Fibonacci numbers and never frees them"),
+    ),
+    Exhibit(
+        "cache_and_leak",
+        2000,
+        term("small leak beside a cache"),
+        term("a large cache hides a small leak beside it"),
+    ),
+    Exhibit(
+        "session_registry",
+        400,
+        term("a table that only grows"),
+        term("who logs out is marked, and stays in the table"),
+    ),
+    Exhibit("mmap_short", 400, term("mappings"), term("a printer unmaps less than it has mapped")),
+    Exhibit(
+        "thread_stacks",
+        150,
+        term("stacks of threads"),
+        term("a mailer starts a thread for each mail, and joins none"),
+    ),
+    Exhibit(
+        "open_files",
+        100,
+        term("open files"),
+        term("a monitor forgets to close the file where nothing has changed"),
+    ),
+    Exhibit(
+        "lru_cache",
+        400,
+        term("a full cache"),
+        term("a cache of addresses fills, and then drops the oldest for each new one"),
+    ),
+    Exhibit(
+        "fib_fixed",
+        40_000,
+        term("all freed"),
+        term("the same Fibonacci numbers, each freed once it is printed"),
+        is_timed=True,
+    ),
 )
 """Each leaks enough in so many terms for any total to show it, and is done in half a second."""

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import IO
 
 from lablib.apps import LocalApp
+from lablib.language import term
 from lablib.privilege import root_prefix
 from lablib.records import Frame, MemleakReport, ToolFinding, ToolReport
 from lablib.tools.attached import await_probes, do_terms, find_libc, start_held
@@ -27,30 +28,34 @@ from lablib.tools.trial import (
 from lablib.tracing.client import run_memleak as ask_for_memleak
 from lablib.tracing.control import start_service
 
-WINDOW_S, TIMED_WINDOW_S = 2, 5
-"""How long memleak looks once it is attached, in seconds: the terms are done by then."""
+WINDOWS_S, TIMED_WINDOWS_S = (2, 8, 30), (5, 15, 30)
+"""How long memleak looks once it is attached, in seconds; the next where the terms took longer."""
 
 ATTACH_TIMEOUT_S = 30.0
+MEMLEAK_HEADING = "stacks with outstanding allocations"
 MEMLEAK_LAST = ("free", "munmap")
 """Where memleak puts its last probes."""
 
 _MEMLEAK_FRAME = re.compile(r"^(\S+?)(?:\+0x([0-9a-f]+))? \[(.+)\]$")
 _LIVE = re.compile(r"^@live\[\n(.*?)\]: (-?\d+)$", re.MULTILINE | re.DOTALL)
-_BPFTRACE_FRAME = re.compile(r"^\s*(.+?)\+(\d+)(?: \((.+)\))?$")
-_NO_LETTERS = re.compile(r"^\s*0x[0-9a-f]+")
+_BPFTRACE_FRAME = re.compile(
+    r"^\s*(?:\[inlined\] )?(.+?)(?:\+(\d+))?(?: \((.+)\))?(?:@([^@]+):(\d+))?$"
+)
+_NO_NAME = re.compile(r"^\s*(0x[0-9a-f]|<)")
 
 # What was allocated and not freed, by call stack. The stack of a block is remembered with it, so
 # that its free is taken off where it was put down. It is printed while the program goes on: of a
 # thread that has ended bpftrace can't name the functions. $1 is the process, LIBC its C library.
+# The sizes are cast: newer versions refuse a map that adds up signed and unsigned numbers.
 SCRIPT = """
 uprobe:LIBC:malloc /pid == $1/ { @size[tid] = arg0; }
 uprobe:LIBC:calloc /pid == $1/ { @size[tid] = arg0 * arg1; }
 uretprobe:LIBC:malloc, uretprobe:LIBC:calloc /@size[tid]/ {
   @bytes[retval] = @size[tid]; @stack[retval] = ustack(6);
-  @live[ustack(6)] = sum(@size[tid]); delete(@size[tid]);
+  @live[ustack(6)] = sum((int64)@size[tid]); delete(@size[tid]);
 }
 uprobe:LIBC:free /@bytes[arg0]/ {
-  @live[@stack[arg0]] = sum(-@bytes[arg0]); delete(@bytes[arg0]); delete(@stack[arg0]);
+  @live[@stack[arg0]] = sum(-(int64)@bytes[arg0]); delete(@bytes[arg0]); delete(@stack[arg0]);
 }
 interval:s:1 { printf("live now:\\n"); print(@live); printf("that is all\\n"); }
 END { clear(@size); clear(@bytes); clear(@stack); clear(@live); }
@@ -62,16 +67,34 @@ PACED_S, LOOKS = 12.0, 2
 
 
 def run_memleak(trial: Trial) -> ToolReport:
-    """Return what bcc's memleak says is outstanding; the tracer service runs it."""
+    """Return what bcc's memleak says is outstanding; the tracer service runs it.
+
+    It prints once, when its time is over. Where the terms were not done by then it is run anew, for
+    longer; `NoReportError` is raised where the longest is not enough.
+    """
     start_service()
-    window_s = TIMED_WINDOW_S if trial.is_timed else WINDOW_S
+    for window_s in TIMED_WINDOWS_S if trial.is_timed else WINDOWS_S:
+        report = _look_once(trial, window_s)
+        if report is not None:
+            return report
+    raise NoReportError(term("the terms were not done while memleak looked"))
+
+
+def _look_once(trial: Trial, window_s: int) -> ToolReport | None:
+    """Return memleak's report, None where it may have printed it before the terms were done."""
     began_s = time.monotonic()
     with start_held(trial) as app, ThreadPoolExecutor(1) as pool:
         asked = pool.submit(ask_for_memleak, app.pid, window_s)
-        await_probes(app.pid, MEMLEAK_LAST, asked.done, ATTACH_TIMEOUT_S)
+        attached_s = await_probes(app.pid, MEMLEAK_LAST, asked.done, ATTACH_TIMEOUT_S)
         work_s = do_terms(app) if not asked.done() else None
+        done_s = time.monotonic()
         report = asked.result()
         peak_bytes = read_peak(app.pid)
+    if MEMLEAK_HEADING not in report.output:
+        said = [line.strip() for line in report.output.splitlines() if line.strip()]
+        raise _make_refusal("memleak", said[-1:])
+    if work_s is None or done_s - attached_s >= window_s:
+        return None
     return ToolReport(
         command=f"memleak -a -p PID {window_s} 1",
         raw=shorten(report.output),
@@ -115,13 +138,14 @@ def run_bpftrace(trial: Trial) -> ToolReport:
             )
             try:
                 work_s = _work_under(app, tracer, output, trial.is_timed)
+                has_given_up = tracer.poll() is not None
             finally:
                 _end(tracer, prefix)
             text = _read(output)
+        if has_given_up:
+            said = [line for line in text.splitlines() if "RLIMIT_MEMLOCK" not in line and line]
+            raise _make_refusal("bpftrace", said[:1])
         peak_bytes = read_peak(app.pid)
-    if not _PRINTED.search(text):
-        said = [line for line in text.splitlines() if "RLIMIT_MEMLOCK" not in line and line]
-        raise NoReportError(f"bpftrace gave up: {(said or ['no reason given'])[0]}")
     return ToolReport(
         command=f"bpftrace -p PID -e SCRIPT PID, where SCRIPT is{script}",
         raw=shorten(text),
@@ -157,7 +181,7 @@ def _work_under(
     await_condition(
         lambda: is_over() or len(_PRINTED.findall(_read(output))) >= count,
         ATTACH_TIMEOUT_S,
-        "the printing",
+        term("the printing"),
     )
     return work_s
 
@@ -180,9 +204,18 @@ def parse_bpftrace(text: str) -> Iterator[ToolFinding]:
 
 def _read_frame(line: str) -> Frame:
     match = _BPFTRACE_FRAME.match(line)
-    if match is None or _NO_LETTERS.match(line):
+    if match is None or _NO_NAME.match(line):
         return Frame(None, line.strip(), 0)
-    return Frame(match[1], (match[3] or "").rpartition("/")[2], int(match[2]))
+    name, offset, module, file, number = match.groups()
+    module = (module or "").rpartition("/")[2]
+    return Frame(name, module, int(offset or 0), file, int(number) if number else None)
+
+
+def _make_refusal(tool: str, said: list[str]) -> NoReportError:
+    """Return the error of a tool that has given up, with what it said."""
+    if not said:
+        return NoReportError(term("{tool} gave up, and gave no reason", tool=tool))
+    return NoReportError(term("{tool} gave up: {said}", tool=tool, said=said[0]))
 
 
 def _end(process: subprocess.Popen[bytes], prefix: list[str]) -> None:
@@ -192,4 +225,4 @@ def _end(process: subprocess.Popen[bytes], prefix: list[str]) -> None:
     try:
         process.wait(ATTACH_TIMEOUT_S)
     except subprocess.TimeoutExpired:
-        raise NoReportError("bpftrace did not end") from None
+        raise NoReportError(term("bpftrace did not end")) from None

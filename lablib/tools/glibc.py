@@ -12,12 +12,14 @@ from xml.etree import ElementTree
 
 from lablib.apps import BUILD_DIR
 from lablib.errors import ToolMissingError
+from lablib.language import term
 from lablib.records import Frame, ToolFinding, ToolReport, ToolTotal
 from lablib.tools.trial import (
     NoReportError,
     Trial,
     find_tool,
     read_written,
+    require_end,
     run_reader,
     run_watched,
     shorten,
@@ -29,6 +31,7 @@ DEBUG_LIBRARY = "libc_malloc_debug.so.0"
 
 _SOURCE = Path(__file__).with_name("glibc_hooks.c")
 _BLOCK = re.compile(r"^0x[0-9a-f]+\s+0x([0-9a-f]+)\s+at (.*)$")
+_VERDICT = re.compile(r"^(Memory not freed:|No memory leaks\.)$", re.MULTILINE)
 _PLACE = re.compile(r"^(.*?):(\d+)(?: \(discriminator \d+\))?$")
 
 
@@ -39,7 +42,9 @@ def run_mtrace(trial: Trial) -> ToolReport:
     settings = {"MALLOC_TRACE": str(log), "LD_PRELOAD": f"{build_hooks()}:{DEBUG_LIBRARY}"}
     command = trial.command()
     watched = run_watched(command, trial.app.executable, settings=settings)
-    read_written(log, "mtrace")
+    require_end(watched, trial.app.name)
+    if not read_written(log, "mtrace").startswith("= Start"):
+        raise NoReportError(term("the log of mtrace has no beginning"))
     text = run_reader([script, str(trial.app.executable), str(log)])
     return ToolReport(
         command=f"MALLOC_TRACE=log {spell(command, trial.folder)}; mtrace {trial.app.name} log",
@@ -56,8 +61,11 @@ def parse_mtrace(text: str) -> Iterator[ToolFinding]:
     """Yield the blocks that the script `mtrace` lists as not freed, those of one place together.
 
     The place has a file and a line where it has any: mtrace knows no functions. The line is that of
-    the instruction behind the call, so it may be a later one.
+    the instruction behind the call, so it may be a later one. Raises `NoReportError` for what is
+    no such list.
     """
+    if not _VERDICT.search(text):
+        raise NoReportError(term("mtrace printed neither blocks nor that there are none"))
     places: dict[str, tuple[int, int]] = {}
     for line in text.splitlines():
         if match := _BLOCK.match(line):
@@ -85,6 +93,7 @@ def run_malloc_info(trial: Trial) -> ToolReport:
         settings = {"LAB_MALLOC_INFO": str(out), "LD_PRELOAD": str(hooks)}
         command = trial.command(terms=times * trial.terms)
         watched = run_watched(command, trial.app.executable, settings=settings)
+        require_end(watched, trial.app.name)
         texts.append(read_written(out, "malloc_info"))
         if times == 1:
             first = watched
@@ -92,7 +101,7 @@ def run_malloc_info(trial: Trial) -> ToolReport:
     return ToolReport(
         command=f"{spell(command, trial.folder)}, which calls malloc_info(0, file)",
         raw=shorten("\n".join(texts)),
-        totals=(ToolTotal("in use", before, after),),
+        totals=(ToolTotal(term("what is in use"), before, after),),
         seconds=first.seconds + watched.seconds,
         work_seconds=first.work_seconds,
         peak_rss_bytes=first.peak_rss_bytes,
@@ -108,7 +117,7 @@ def parse_malloc_info(text: str) -> int:
     try:
         root = ElementTree.fromstring(text)
     except ElementTree.ParseError:
-        raise NoReportError("malloc_info's document is cut off") from None
+        raise NoReportError(term("malloc_info's document is cut off")) from None
     sizes = {
         (each.tag, each.get("type")): int(each.get("size", "0"))
         for each in root
@@ -118,14 +127,15 @@ def parse_malloc_info(text: str) -> int:
         free = sizes["total", "fast"] + sizes["total", "rest"]
         return sizes["system", "current"] - free + sizes["total", "mmap"]
     except KeyError:
-        raise NoReportError("this malloc_info has other totals") from None
+        raise NoReportError(term("this malloc_info has other totals")) from None
 
 
 def build_hooks() -> Path:
     """Return the library of glibc_hooks.c, compiled; raises `ToolMissingError`."""
     if shutil.which("gcc") is None:
         raise ToolMissingError(
-            "building what calls mtrace needs gcc", "run: sudo apt-get install gcc libc6-dev"
+            term("building what calls mtrace needs gcc"),
+            term("run: {command}", command="sudo apt-get install gcc libc6-dev"),
         )
     library = BUILD_DIR / "tools" / "glibc_hooks.so"
     library.parent.mkdir(parents=True, exist_ok=True)

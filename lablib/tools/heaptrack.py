@@ -6,11 +6,13 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from lablib.language import term
 from lablib.records import Frame, ToolFinding, ToolReport
 from lablib.tools.trial import (
     NoReportError,
     Trial,
     find_tool,
+    require_end,
     run_reader,
     run_watched,
     shorten,
@@ -18,12 +20,13 @@ from lablib.tools.trial import (
 )
 
 MEMORY_BYTES = 1 << 30
-_UNITS = {"B": 1, "K": 10**3, "M": 10**6, "G": 10**9}
-_LEAK = re.compile(r"^([\d.]+)([BKMG]) leaked over (\d+) calls? from:?$")
+_UNITS = {"B": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+_LEAK = re.compile(r"^(-?[\d.]+)([BKMGT]) leaked over (\d+) calls? from:?$")
 _PLACE = re.compile(r"^\s+at (.+):(\d+)$")
 _RUNTIME = re.compile(r"^total runtime: ([\d.]+)s", re.MULTILINE)
-_PEAK = re.compile(r"^peak RSS \(including heaptrack overhead\): ([\d.]+)([BKMG])", re.MULTILINE)
-_MODULE = re.compile(r"^\s+in (/.+)$")
+_PEAK = re.compile(r"^peak RSS \(including heaptrack overhead\): ([\d.]+)([BKMGT])", re.MULTILINE)
+_MODULE = re.compile(r"^\s+in (\S.*)$")
+_REST = re.compile(r"^\s+and \S+ from \d+ other places$")
 
 
 def run_heaptrack(trial: Trial) -> ToolReport:
@@ -31,9 +34,10 @@ def run_heaptrack(trial: Trial) -> ToolReport:
     tool, printer = (find_tool([name], "heaptrack") for name in ("heaptrack", "heaptrack_print"))
     command = [tool, "-o", str(trial.folder / "heaptrack"), *trial.command()]
     watched = run_watched(command, trial.app.executable, MEMORY_BYTES)
+    require_end(watched, "heaptrack")
     recordings = sorted(trial.folder.glob("heaptrack.*"))
     if not recordings:
-        raise NoReportError("heaptrack wrote no recording")
+        raise NoReportError(term("{tool} wrote no report", tool="heaptrack"))
     text = run_reader(
         [printer, "-f", str(recordings[0]), *("-p", "0", "-a", "0", "-T", "0", "-l", "1")]
     )
@@ -50,9 +54,12 @@ def run_heaptrack(trial: Trial) -> ToolReport:
 def parse_heaptrack(text: str) -> Iterator[ToolFinding]:
     """Yield the leaks that heaptrack_print lists; sizes have the three digits that it prints.
 
-    Each entry begins with the place of the call, followed by the stacks that led there.
+    Each entry begins with the place of the call, followed by the stacks that led there. Raises
+    `NoReportError` where the list, or what ends it, is not there.
     """
     _, _, leaks = text.partition("MEMORY LEAKS\n")
+    if not _RUNTIME.search(leaks):
+        raise NoReportError(term("the report of {tool} breaks off", tool="heaptrack"))
     inner: list[Frame] = []
     entry: tuple[int, int] | None = None
     frames: list[Frame] = []
@@ -71,8 +78,9 @@ def parse_heaptrack(text: str) -> Iterator[ToolFinding]:
             _amend(frames, file=match[1], line=int(match[2]))
         elif match := _MODULE.match(line):
             _amend(frames, module=match[1].rpartition("/")[2])
-        elif line.strip():
-            frames.append(Frame(line.strip(), "", 0))
+        elif line.strip() and not _REST.match(line):
+            name = line.strip()
+            frames.append(Frame(None if name.startswith(("0x", "??")) else name, "", 0))
     yield from _make(entry, frames)
 
 

@@ -1,12 +1,18 @@
 """Is it true what a tool says? Its report against the program's ground truth, as a pure function.
 
-A tool has *found* a leak when something that it complains of has the leaking function in its call
-stack, or a line of that function. It has *seen* one when a total grows and nobody is named, or the
-amount is there and the stack ends in a library or in numbers. What it lists without calling it a
-leak (memcheck's "still reachable") counts for nothing.
+The rules, which notebook 10 tells its reader under "How the lab judges":
 
-Where nothing leaks, complaining is a false alarm, be it of a block that is in use. Both ways, less
-than a byte a term is nothing: the C library's own notes of a thread are no growth.
+1. A tool that sorts what it lists is taken at its word: what it doesn't call a leak (memcheck's
+   "still reachable", the lab's "steady") is no complaint. A tool with one list offers all of it.
+   Massif has a curve instead, in one run: what still grows on it is a complaint (valgrind.py).
+2. *Found*: something that it complains of has the leaking function in its call stack, or a line of
+   that function; the amount and the rank in the list are told, and don't count.
+3. *Seen*: it lists the right amount (`LEAST_SHARE`), and the stack has none of the program's
+   functions; or a total has grown by `LEAST_GROWTH_BYTES`, whatever its share of the leak is: pages
+   that nobody has touched are in no resident total.
+4. *False alarm*: nothing leaks, and it complains, if only of a block in use, or a total grows.
+5. Less than a byte a term is nothing, either way: the C library's own notes of a thread are no
+   growth.
 """
 
 from __future__ import annotations
@@ -17,13 +23,14 @@ from typing import Any
 
 from lablib.editing import read_function
 from lablib.errors import AppError
+from lablib.language import term
 from lablib.records import Frame, ToolFinding, ToolReport, ToolTotal
 from lablib.wording import count_of, format_size
 
 LEAST_BYTES_A_TERM = 1.0
 LEAST_FILES_A_TERM = 0.1
 LEAST_SHARE = 0.5
-"""Who can't name a function has seen the leak if the amount is at least so much of what leaks."""
+"""The right amount is at least so much of what leaks, and at most as many times more."""
 
 LEAST_GROWTH_BYTES = 64 << 10
 """A total that grows by less is flat: a few pages come and go in any program."""
@@ -43,16 +50,20 @@ def judge_report(
         for rank, claim in enumerate(_order(claims), 1):
             if any(is_of_function(frame, leak, source) for frame in claim.frames):
                 expected = 0 if report.is_early else leak["bytes_per_term"] * terms
-                return "found", _tell_found(claim, leak["function"], expected, rank, len(claims))
+                return term("found"), _tell_found(
+                    claim, leak["function"], expected, rank, len(claims)
+                )
     leaked = sum(leak["bytes_per_term"] for leak in truth["leaks"]) * terms
-    unnamed = [each for each in claims if not name_own_function(each.frames, source)]
-    if unnamed and leaked and (_order(unnamed)[0].size_bytes or 0) >= LEAST_SHARE * leaked:
-        return "seen", f"It lists {_tell_amount(_order(unnamed)[0])}, and not which function's."
+    for claim in _order(claims):
+        is_right = LEAST_SHARE * leaked <= (claim.size_bytes or 0) <= leaked / LEAST_SHARE
+        if leaked and is_right and not name_own_function(claim.frames, source):
+            amount = _tell_amount(claim)
+            return term("seen"), term("It lists {amount}, and not which function's.", amount=amount)
     grown = _find_growth(report.totals)
     if grown is not None:
-        share = f"; {format_size(leaked)} leaked" if grown.unit == "bytes" and leaked else ""
-        return "seen", f"It names nobody, but {_tell_growth(grown)}{share}."
-    return "missed", _tell_missed(report, claims, source)
+        said = _tell_leaked(_tell_growth(grown), leaked if grown.unit == "bytes" else 0)
+        return term("seen"), term("It names nobody, but {growth}.", growth=said)
+    return term("missed"), _tell_missed(report, claims, source)
 
 
 def is_of_function(frame: Frame, leak: Mapping[str, Any], source: str) -> bool:
@@ -90,12 +101,18 @@ def _judge_innocent(
     claims: Sequence[ToolFinding], totals: Sequence[ToolTotal], source: str
 ) -> tuple[str, str]:
     for claim in _order(claims):
-        own = name_own_function(claim.frames, source) or "a function that it can't name"
-        return "false alarm", f"It lists {_tell_amount(claim)} of {own} ({claim.kind}): in use."
+        own = name_own_function(claim.frames, source) or term("a function that it can't name")
+        said = term(
+            "It lists {amount} of {function} ({kind}): in use.",
+            amount=_tell_amount(claim),
+            function=own,
+            kind=claim.kind,
+        )
+        return term("false alarm"), said
     grown = _find_growth(totals)
     if grown is not None:
-        return "false alarm", f"Nothing leaks, and {_tell_growth(grown)}."
-    return "quiet", "It complains of nothing."
+        return term("false alarm"), term("Nothing leaks, and {growth}.", growth=_tell_growth(grown))
+    return term("quiet"), term("It complains of nothing.")
 
 
 def _find_growth(totals: Sequence[ToolTotal]) -> ToolTotal | None:
@@ -109,38 +126,58 @@ def _find_growth(totals: Sequence[ToolTotal]) -> ToolTotal | None:
 
 
 def _tell_found(claim: ToolFinding, function: str, expected: float, rank: int, of: int) -> str:
-    amount = f"It names {function}, with {_tell_amount(claim)}"
-    if claim.size_bytes is not None and expected:
-        amount += f"; {format_size(expected)} leaked"
-    place = "" if of < 2 else f", number {rank} of {of} that it lists"
-    return f"{amount}{place}."
+    said: str = term(
+        "It names {function}, with {amount}", function=function, amount=_tell_amount(claim)
+    )
+    said = _tell_leaked(said, expected if claim.size_bytes is not None else 0)
+    if of > 1:
+        said = term("{said}, number {rank} of {of} that it lists", said=said, rank=rank, of=of)
+    return term("{said}.", said=said)
+
+
+def _tell_leaked(said: str, size_bytes: float) -> str:
+    """Return what was said with what really leaked beside it, unless that is 0."""
+    if not size_bytes:
+        return said
+    return term("{said}; {amount} leaked", said=said, amount=format_size(size_bytes))
 
 
 def _tell_missed(report: ToolReport, claims: Sequence[ToolFinding], source: str) -> str:
     if claims:
-        own = name_own_function(_order(claims)[0].frames, source) or "a library"
-        return f"It names {own}, which is not what leaks."
+        most = _order(claims)[0]
+        if own := name_own_function(most.frames, source):
+            return term("It names {function}, which is not what leaks.", function=own)
+        amount = _tell_amount(most)
+        return term("It lists {amount}, with no function of the program.", amount=amount)
     listed = [each for each in report.findings if not each.is_complaint and each.size_bytes]
     if listed:
         most = _order(listed)[0]
-        return f"It lists {_tell_amount(most)} as “{most.kind}”, and doesn't call it a leak."
-    return "It says nothing of it."
+        return term(
+            "It lists {amount} as “{kind}”, and doesn't call it a leak.",
+            amount=_tell_amount(most),
+            kind=most.kind,
+        )
+    return term("It says nothing of it.")
 
 
 def _tell_amount(finding: ToolFinding) -> str:
-    parts = []
-    if finding.size_bytes is not None:
-        parts.append(format_size(finding.size_bytes))
-    if finding.blocks is not None:
-        noun = "block" if finding.size_bytes is not None else "file"
-        parts.append(count_of(finding.blocks, noun))
-    return " in ".join(parts) or "something"
+    if finding.size_bytes is None:
+        return count_of(finding.blocks or 0, "file")
+    size = format_size(finding.size_bytes)
+    if finding.blocks is None:
+        return size
+    return term("{size} in {blocks}", size=size, blocks=count_of(finding.blocks, "block"))
 
 
 def _tell_growth(total: ToolTotal) -> str:
     if total.unit == "files":
-        return f"{total.name} grew from {total.before:,} to {total.after:,}"
-    return f"{total.name} grew by {format_size(total.growth)}"
+        return term(
+            "{total} grew from {before:,} to {after:,}",
+            total=total.name,
+            before=total.before,
+            after=total.after,
+        )
+    return term("{total} grew by {amount}", total=total.name, amount=format_size(total.growth))
 
 
 def _find_lines(source: str, function: str) -> range:

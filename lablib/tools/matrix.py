@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -12,7 +11,9 @@ from pathlib import Path
 
 from lablib.apps import build_app
 from lablib.errors import LabError
+from lablib.language import term
 from lablib.records import ToolMatrix, ToolReport, ToolRun
+from lablib.scratch import make_scratch_folder
 from lablib.tools.catalogue import EXHIBITS, TOOLS, Exhibit, Tool
 from lablib.tools.judging import judge_report
 from lablib.tools.trial import Trial, run_watched, spell
@@ -71,13 +72,14 @@ def run_matrix(
 def run_tool(tool: Tool, exhibit: Exhibit) -> ToolRun:
     """Run a tool on a program, and judge what it says by what is true of the program."""
     app = build_app(exhibit.name)
-    with tempfile.TemporaryDirectory(prefix="lab-tools-") as folder:
-        trial = Trial(app, exhibit.terms, Path(folder), exhibit.is_timed)
+    with make_scratch_folder("tools") as folder:
+        trial = Trial(app, exhibit.terms, folder, exhibit.is_timed)
         try:
             report = tool.run(trial)
         except LabError as error:
             return ToolRun(
-                *(tool.name, exhibit.name, exhibit.terms, "can't run", f"{error.message}."),
+                *(tool.name, exhibit.name, exhibit.terms, term("can't run")),
+                term("{reason}.", reason=error.message),
                 reason=error.message,
                 fix=error.fix,
             )

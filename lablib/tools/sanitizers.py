@@ -7,20 +7,24 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from lablib.apps import BUILD_DIR, run_make
+from lablib.language import term
 from lablib.records import Frame, ToolFinding, ToolReport
 from lablib.tools.trial import (
     UNLIMITED,
     NoReportError,
     Trial,
     Watched,
+    require_end,
     run_watched,
     shorten,
     spell,
 )
 
 _LEAK = re.compile(r"^(Direct|Indirect) leak of (\d+) byte\(s\) in (\d+) object\(s\)")
-_FRAME = re.compile(r"^\s+#\d+ 0x[0-9a-f]+ in (\S+) (\S+?)(?::(\d+))?(?::\d+)?$")
-_MODULE_FRAME = re.compile(r"^\s+#\d+ 0x[0-9a-f]+ (?:in (\S+) )?\((\S+?)\+0x")
+_ANY_FRAME = re.compile(r"^\s+#\d+ 0x[0-9a-f]+\b")
+_FRAME = re.compile(r"^\s+#\d+ \S+ in (.+?) ((?:/|\.\.?/).+?|\S+?)(?::(\d+))?(?::\d+)?$")
+_MODULE_FRAME = re.compile(r"^\s+#\d+ \S+\s+(?:in (.+?) +)?\((.+?)\+0x")
+_SUM = re.compile(r"^SUMMARY: \w+: \d+ byte\(s\) leaked", re.MULTILINE)
 _REFUSAL = re.compile(r"^==\d+==(?:FATAL: |LeakSanitizer has )?(.+)$", re.MULTILINE)
 _OPTIONS = "detect_leaks=1:hard_rss_limit_mb=768"
 
@@ -55,12 +59,15 @@ def _run(trial: Trial, sanitizer: str, options: str) -> ToolReport:
 
 
 def _check(watched: Watched) -> None:
-    """Raise `NoReportError` where the checker itself gave up: under ptrace, or without room."""
-    if watched.exit_code == 0 or "SUMMARY: " in watched.errors:
+    """Raise `NoReportError` where it did not come to the list of leaks, or to its end.
+
+    The checker itself may have given up, under ptrace or without room, or have met another error.
+    """
+    if _SUM.search(watched.errors):
         return
-    match = _REFUSAL.search(watched.errors)
-    said = match[1].strip() if match else f"it ended with exit code {watched.exit_code}"
-    raise NoReportError(f"the sanitizer gave up: {said}")
+    if match := _REFUSAL.search(watched.errors):
+        raise NoReportError(term("the sanitizer gave up: {said}", said=match[1].strip()))
+    require_end(watched, term("the program with the sanitizer"))
 
 
 def parse_sanitizer(text: str) -> Iterator[ToolFinding]:
@@ -80,6 +87,8 @@ def _read_frames(lines: list[str]) -> tuple[Frame, ...]:
         elif match := _FRAME.match(line):
             file = match[2].rpartition("/")[2]
             frames.append(Frame(match[1], "", 0, file, int(match[3]) if match[3] else None))
+        elif _ANY_FRAME.match(line):
+            frames.append(Frame(None, "", 0))
         else:
             break
     return tuple(frames)

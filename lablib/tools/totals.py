@@ -6,14 +6,15 @@ what it needs only once, a cache that fills for instance, is in both.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
 
+from lablib.language import term
 from lablib.records import ToolReport, ToolTotal
 from lablib.tools.attached import do_terms, start_held
 from lablib.tools.trial import NoReportError, Trial, find_tool, read_peak, run_reader, shorten
+from lablib.wording import os_reason
 
 KIB = 1024
 _PMAP_TOTAL = re.compile(r"^total kB\s+(\d+)\s+(\d+)\s+(\d+)", re.MULTILINE)
@@ -37,7 +38,7 @@ def parse_pmap(text: str) -> dict[str, int]:
     """Return the totals of `pmap -x`, in bytes; raises `NoReportError` for another output."""
     match = _PMAP_TOTAL.search(text)
     if match is None:
-        raise NoReportError("pmap printed no total")
+        raise NoReportError(term("{tool} printed no total", tool="pmap"))
     names = ("mapped (Kbytes)", "resident (RSS)", "dirty")
     return {name: int(size) * KIB for name, size in zip(names, match.groups(), strict=True)}
 
@@ -46,7 +47,7 @@ def parse_rollup(text: str) -> dict[str, int]:
     """Return RSS, PSS and USS in bytes; USS is what is mapped by this process only."""
     sizes = {name: int(size) * KIB for name, size in _ROLLUP.findall(text)}
     if len(sizes) < 4:
-        raise NoReportError("this kernel's smaps_rollup has other lines")
+        raise NoReportError(term("this kernel's smaps_rollup has other lines"))
     unique = sizes["Private_Clean"] + sizes["Private_Dirty"]
     return {"RSS": sizes["Rss"], "PSS": sizes["Pss"], "USS": unique}
 
@@ -56,7 +57,7 @@ def _read_rollup(pid: int) -> str:
         return Path(f"/proc/{pid}/smaps_rollup").read_text()
     except OSError as error:
         raise NoReportError(
-            f"this kernel gives no smaps_rollup ({os.strerror(error.errno or 0)})"
+            term("this kernel gives no smaps_rollup ({reason})", reason=os_reason(error))
         ) from None
 
 

@@ -23,6 +23,7 @@ import psutil
 
 from lablib import launcher
 from lablib.errors import LabError, ToolMissingError
+from lablib.language import term
 from lablib.records import AppFiles
 from lablib.release import LIFETIME_S, MEMORY_CAP_BYTES
 
@@ -36,6 +37,13 @@ UNLIMITED = -1
 
 _INTERVAL_S = 0.003
 _ENV = "/usr/bin/env"
+_LOCALE = "LC_ALL=C.UTF-8"
+"""Some tools print in the reader's language, numbers as well."""
+
+_LAST_WORDS = 200
+
+
+_TOO_MUCH = term("it wrote more than anybody reads")
 
 
 class NoReportError(LabError):
@@ -80,7 +88,10 @@ def find_tool(names: Sequence[str], package: str) -> str:
     for name in names:
         if found := shutil.which(name, path=path):
             return found
-    raise ToolMissingError(f"{names[0]} is not installed", f"run: sudo apt-get install {package}")
+    raise ToolMissingError(
+        term("{program} is not installed", program=names[0]),
+        term("run: {command}", command=f"sudo apt-get install {package}"),
+    )
 
 
 def run_watched(
@@ -100,8 +111,7 @@ def run_watched(
     words = [
         *(sys.executable, "-I", "-S", "-B", launcher.__file__),
         *(str(memory_bytes), str(LIFETIME_S), str(os.getpid())),
-        *((_ENV, *environment) if environment else ()),
-        *command,
+        *(_ENV, _LOCALE, *environment, *command),
     ]
     began_s = time.monotonic()
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
@@ -111,18 +121,34 @@ def run_watched(
             while process.poll() is None:
                 watch.look()
                 if time.monotonic() - began_s > time_limit_s:
-                    raise NoReportError(f"it was not done after {time_limit_s:.0f} s")
+                    raise NoReportError(
+                        term("it was not done after {seconds:.0f} s", seconds=time_limit_s)
+                    )
                 if watch.size_bytes > MAX_OUTPUT_BYTES:
-                    raise NoReportError("it wrote more than anybody reads")
+                    raise NoReportError(_TOO_MUCH)
                 time.sleep(_INTERVAL_S)
         finally:
             end_group(process)
-        errors.seek(0)
-        said = errors.read(MAX_OUTPUT_BYTES).decode(errors="replace")
+        said = os.pread(errors.fileno(), MAX_OUTPUT_BYTES, 0).decode(errors="replace")
         seconds = time.monotonic() - began_s
         return Watched(
             process.returncode, said, seconds, watch.find_work_s(), watch.peak_rss_bytes or None
         )
+
+
+def require_end(watched: Watched, tool: str) -> None:
+    """Raise `NoReportError` unless a program under a tool came to its end."""
+    code = watched.exit_code
+    if code == 0:
+        return
+    how = term("{tool} ended with exit code {code}", tool=tool, code=code)
+    if code < 0 or code > 128:
+        number = -code if code < 0 else code - 128
+        how = term("{tool} was ended by signal {number}", tool=tool, number=number)
+    said = [line.strip() for line in watched.errors.splitlines() if line.strip()]
+    if said:
+        how = term("{how}, and said: {said}", how=how, said=said[-1][-_LAST_WORDS:])
+    raise NoReportError(how)
 
 
 def end_group(process: subprocess.Popen[bytes]) -> None:
@@ -142,20 +168,25 @@ def run_reader(command: Sequence[str], time_limit_s: float = TIME_LIMIT_S) -> st
 
     Raises `NoReportError` where it fails.
     """
+    name = Path(command[0]).name
     try:
         done = subprocess.run(
-            command,
+            [_ENV, _LOCALE, *command],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=time_limit_s,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise NoReportError(f"{Path(command[0]).name} was not done in time") from None
-    said = done.stdout[:MAX_OUTPUT_BYTES].decode(errors="replace")
-    if not said.strip() and done.returncode:
-        complaint = done.stderr.decode(errors="replace").strip()[-200:]
-        raise NoReportError(f"{Path(command[0]).name} failed: {complaint}")
+        raise NoReportError(term("{program} was not done in time", program=name)) from None
+    if len(done.stdout) > MAX_OUTPUT_BYTES:
+        raise NoReportError(_TOO_MUCH)
+    said = done.stdout.decode(errors="replace")
+    if not said.strip():
+        complaint = done.stderr.decode(errors="replace").strip()[-_LAST_WORDS:]
+        raise NoReportError(
+            term("{program} printed nothing: {complaint}", program=name, complaint=complaint or "-")
+        )
     return said
 
 
@@ -163,9 +194,12 @@ def read_written(path: Path, what: str) -> str:
     """Return a file that a tool was to write; raises `NoReportError` where there is none."""
     try:
         with path.open("rb") as file:
-            return file.read(MAX_OUTPUT_BYTES).decode(errors="replace")
+            text = file.read(MAX_OUTPUT_BYTES + 1)
     except OSError:
-        raise NoReportError(f"{what} wrote no report") from None
+        raise NoReportError(term("{tool} wrote no report", tool=what)) from None
+    if len(text) > MAX_OUTPUT_BYTES:
+        raise NoReportError(_TOO_MUCH)
+    return text.decode(errors="replace")
 
 
 def shorten(text: str, letters: int = RAW_LETTERS) -> str:
@@ -246,5 +280,7 @@ def await_condition(is_met: Callable[[], bool], timeout_s: float, what: str) -> 
     deadline_s = time.monotonic() + timeout_s
     while not is_met():
         if time.monotonic() > deadline_s:
-            raise NoReportError(f"{what} did not happen within {timeout_s:.0f} s")
+            raise NoReportError(
+                term("{what} did not happen within {seconds:.0f} s", what=what, seconds=timeout_s)
+            )
         time.sleep(0.02)

@@ -3,38 +3,71 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
+from lablib.language import term
 from lablib.records import Frame, ToolFinding, ToolReport
-from lablib.tools.trial import Trial, find_tool, read_written, run_watched, shorten, spell
+from lablib.tools.trial import (
+    NoReportError,
+    Trial,
+    find_tool,
+    read_written,
+    require_end,
+    run_watched,
+    shorten,
+    spell,
+)
 
 MEMORY_BYTES = 1 << 30
 """For the program and valgrind's own notes."""
 
 GROWTH_SHARE = 0.1
 
+_MARK = re.compile(r"^==[\d:. ]+== ?")
+"""At the start of each line: the process, and before it the time where --time-stamp asks for it."""
+
+_END = re.compile(r"^ERROR SUMMARY: ", re.MULTILINE)
+
 _LOSS = re.compile(
     r"^([\d,]+) (?:\([^)]*\) )?bytes in ([\d,]+) blocks are (definitely lost|indirectly lost|"
     r"possibly lost|still reachable) in loss record"
 )
 _OPEN_FILE = re.compile(r"^Open (?:file descriptor|AF_\w+ socket) (\d+)")
-_FRAME = re.compile(r"^\s+(?:at|by) 0x[0-9A-F]+: (.+?) \((?:in )?([^()]+?)(?::(\d+))?\)$")
-_TREE = re.compile(r"^( *)n(\d+): (\d+) (?:0x[0-9A-F]+: (.+?) \(([^()]*)\)|.*)$")
+_FRAME = re.compile(r"^\s+(?:at|by) 0x[0-9A-F]+: (.+?)(?: \(((?:in )?/?[^()]*)\))?$")
+_TREE = re.compile(r"^( *)n(\d+): (\d+) (?:0x[0-9A-F]+: (.+?)(?: \(([^()]*)\))?|.*)$")
+_UNKNOWN = "???"
 
 
 def run_memcheck(trial: Trial) -> ToolReport:
     """Return memcheck's report at the program's end: blocks that were not freed, and open files."""
     log = trial.folder / "memcheck.txt"
-    command = [
-        *(find_tool(["valgrind"], "valgrind"), "--tool=memcheck", "--leak-check=full"),
-        *("--show-leak-kinds=all", "--track-fds=yes", f"--log-file={log}", *trial.command()),
-    ]
+    options = ("--leak-check=full", "--show-leak-kinds=all", "--track-fds=yes", f"--log-file={log}")
+    return _run(trial, "memcheck", options, log, parse_memcheck)
+
+
+def run_massif(trial: Trial) -> ToolReport:
+    """Return what massif's snapshots say is in use at the end, and whether it grew until then."""
+    out = trial.folder / "massif.out"
+    options = ("--detailed-freq=1", f"--massif-out-file={out}")
+    return _run(trial, "massif", options, out, parse_massif)
+
+
+def _run(
+    trial: Trial,
+    tool: str,
+    options: Sequence[str],
+    written: Path,
+    parse: Callable[[str], Iterator[ToolFinding]],
+) -> ToolReport:
+    command = [find_tool(["valgrind"], "valgrind"), f"--tool={tool}", *options, *trial.command()]
     watched = run_watched(command, trial.app.executable, MEMORY_BYTES)
-    text = read_written(log, "memcheck")
+    require_end(watched, tool)
+    text = read_written(written, tool)
     return ToolReport(
         command=spell(command, trial.folder),
         raw=shorten(text),
-        findings=tuple(parse_memcheck(text)),
+        findings=tuple(parse(text)),
         seconds=watched.seconds,
         work_seconds=watched.work_seconds,
         peak_rss_bytes=watched.peak_rss_bytes,
@@ -45,9 +78,12 @@ def run_memcheck(trial: Trial) -> ToolReport:
 def parse_memcheck(text: str) -> Iterator[ToolFinding]:
     """Yield what a log of memcheck lists, in its order; open files of one call stack together.
 
-    "still reachable" is listed, and not called an error by memcheck: no complaint.
+    "still reachable" is listed, and not called an error by memcheck: no complaint. Raises
+    `NoReportError` for a log that breaks off.
     """
-    lines = [re.sub(r"^==\d+== ?", "", line) for line in text.splitlines()]
+    lines = [_MARK.sub("", line) for line in text.splitlines()]
+    if not _END.search("\n".join(lines)):
+        raise NoReportError(term("the report of {tool} breaks off", tool="memcheck"))
     files: dict[tuple[Frame, ...], int] = {}
     for place, line in enumerate(lines):
         if match := _LOSS.match(line):
@@ -67,37 +103,8 @@ def _read_frames(lines: list[str]) -> tuple[Frame, ...]:
         match = _FRAME.match(line)
         if match is None:
             break
-        is_file = match[3] is not None
-        frames.append(
-            Frame(
-                function=match[1],
-                module="" if is_file else match[2].rpartition("/")[2],
-                offset=0,
-                file=match[2] if is_file else None,
-                line=int(match[3]) if is_file else None,
-            )
-        )
+        frames.append(_read_place(match[1], match[2] or ""))
     return tuple(frames)
-
-
-def run_massif(trial: Trial) -> ToolReport:
-    """Return what massif's snapshots say is in use at the end, and whether it grew until then."""
-    out = trial.folder / "massif.out"
-    command = [
-        *(find_tool(["valgrind"], "valgrind"), "--tool=massif", "--detailed-freq=1"),
-        *(f"--massif-out-file={out}", *trial.command()),
-    ]
-    watched = run_watched(command, trial.app.executable, MEMORY_BYTES)
-    text = read_written(out, "massif")
-    return ToolReport(
-        command=spell(command, trial.folder),
-        raw=shorten(text),
-        findings=tuple(parse_massif(text)),
-        seconds=watched.seconds,
-        work_seconds=watched.work_seconds,
-        peak_rss_bytes=watched.peak_rss_bytes,
-        exit_code=watched.exit_code,
-    )
 
 
 def parse_massif(text: str) -> Iterator[ToolFinding]:
@@ -105,36 +112,43 @@ def parse_massif(text: str) -> Iterator[ToolFinding]:
 
     Massif draws a curve, and calls nothing a leak. Who reads it looks for what still grows: it is a
     complaint where there is more at the last snapshot than in the middle of the time, by
-    `GROWTH_SHARE`. Massif gives the bytes of each call stack, and not the blocks.
+    `GROWTH_SHARE`. Massif gives the bytes of each call stack, and not the blocks. Raises
+    `NoReportError` for a file that has no snapshots, or breaks off.
     """
     snapshots = [_read_snapshot(part) for part in text.split("#-----------\nsnapshot=")[1:]]
-    if not snapshots:
-        return
-    end, last = snapshots[-1]
-    _, middle = max((each for each in snapshots if each[0] <= end / 2), key=lambda each: each[0])
+    until_middle = [each for each in snapshots if each[0] <= snapshots[-1][0] / 2]
+    if not until_middle:
+        raise NoReportError(term("the report of {tool} has no snapshots", tool="massif"))
+    middle, last = max(until_middle, key=lambda each: each[0])[1], snapshots[-1][1]
     for frames, size_bytes in last.items():
         grows = size_bytes > (1 + GROWTH_SHARE) * middle.get(frames, 0)
-        kind = "in use at the end, and growing" if grows else "in use at the end"
+        kind = term("in use at the end, and growing") if grows else term("in use at the end")
         yield ToolFinding(kind, size_bytes, None, frames, grows)
 
 
 def _read_snapshot(text: str) -> tuple[int, dict[tuple[Frame, ...], int]]:
-    """Return a snapshot's time and the leaves of its tree."""
+    """Return a snapshot's time and the leaves of its tree, whose sizes add up to its root's."""
     moment = re.search(r"^time=(\d+)$", text, re.MULTILINE)
+    nodes = [match for line in text.splitlines() if (match := _TREE.match(line))]
+    ends = sum(int(match[3]) for match in nodes if match[2] == "0")
+    in_use = 0 if "heap_tree=empty" in text else int(nodes[0][3]) if nodes else None
+    if moment is None or in_use != ends:
+        raise NoReportError(term("the report of {tool} breaks off", tool="massif"))
     path: list[Frame] = []
     leaves: dict[tuple[Frame, ...], int] = {}
-    for line in text.splitlines():
-        match = _TREE.match(line)
-        if match is None or match[4] is None:
+    for match in nodes:
+        if match[4] is None:
             continue
-        path[len(match[1]) - 1 :] = [_read_place(match[4], match[5])]
+        path[len(match[1]) - 1 :] = [_read_place(match[4], match[5] or "")]
         if match[2] == "0":
             leaves[tuple(path)] = leaves.get(tuple(path), 0) + int(match[3])
-    return int(moment[1]) if moment else 0, leaves
+    return int(moment[1]), leaves
 
 
 def _read_place(function: str, place: str) -> Frame:
+    """Return a frame: "" or "in MODULE" or "FILE:LINE" is what valgrind knows of its place."""
+    name = None if function == _UNKNOWN else function
     file, _, line = place.rpartition(":")
     if line.isdigit():
-        return Frame(function, "", 0, file, int(line))
-    return Frame(function, place.removeprefix("in ").rpartition("/")[2], 0)
+        return Frame(name, "", 0, file, int(line))
+    return Frame(name, place.removeprefix("in ").rpartition("/")[2], 0)

@@ -16,7 +16,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lablib.errors import LabError, TracerError
+from lablib.language import term
 from lablib.system.cgroups import Hierarchy, find_hierarchy, read_cgroup
+from lablib.wording import os_reason
 
 KILL_TIMEOUT_S = 10.0
 
@@ -42,8 +44,8 @@ def find_place() -> Path:
         except OSError as error:
             reasons.append(f"{place}: {error.strerror}")
     raise TracerError(
-        f"no memory cgroup can be made here ({'; '.join(reasons)})",
-        "in a container this needs a cgroup tree that can be written: use the machine itself",
+        term("no memory cgroup can be made here ({reasons})", reasons="; ".join(reasons)),
+        term("in a container this needs a cgroup tree that can be written: use the machine itself"),
     )
 
 
@@ -52,8 +54,8 @@ def make_group(folder: Path, limit_bytes: int, swap_bytes: int) -> None:
     folder.mkdir()
     if not any((folder / name).exists() for name in (_BOTH_1, _SWAP_2)):
         raise TracerError(
-            "this kernel does not limit the swap of a cgroup",
-            "boot it with swapaccount=1",
+            term("this kernel does not limit the swap of a cgroup"),
+            term("boot it with swapaccount=1"),
         )
     set_limits(folder, limit_bytes, swap_bytes)
 
@@ -82,9 +84,14 @@ def set_limits(folder: Path, limit_bytes: int, swap_bytes: int) -> None:
                 (folder / name).write_text(text)
         usage = read_cgroup(folder).usage_bytes
         raise TracerError(
-            f"a limit of {limit_bytes:,} bytes is not possible: {usage:,} are in use, and the "
-            f"kernel could not take that many back ({error.strerror})",
-            "choose a higher limit, or one with swap",
+            term(
+                "a limit of {limit:,} bytes is not possible: {usage:,} are in use, and the "
+                "kernel could not take that many back ({reason})",
+                limit=limit_bytes,
+                usage=usage,
+                reason=os_reason(error),
+            ),
+            term("choose a higher limit, or one with swap"),
         ) from None
 
 

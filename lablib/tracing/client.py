@@ -19,8 +19,8 @@ from typing import Any, Protocol
 
 import psutil
 
-from lablib import errors
-from lablib.errors import LabError, TracerBusyError, TracerError
+from lablib.errors import TracerBusyError, TracerError
+from lablib.language import term
 from lablib.records import (
     Frame,
     HeapSnapshot,
@@ -352,9 +352,13 @@ def _connect_once() -> socket.socket:
         status, _ = ask(connection, operation="status")
         if status["fingerprint"] != protocol.service_fingerprint():
             raise TracerError(
-                f"the tracer service that runs is of another version ({status['fingerprint']}, "
-                f"this is {protocol.service_fingerprint()})",
-                "run: ./lab tracer stop && ./lab tracer start",
+                term(
+                    "the tracer service that runs is of another version ({status}, this is "
+                    "{fingerprint})",
+                    status=status["fingerprint"],
+                    fingerprint=protocol.service_fingerprint(),
+                ),
+                term("run: ./lab tracer stop && ./lab tracer start"),
             )
     except BaseException:
         connection.close()
@@ -397,12 +401,12 @@ def _open_connection() -> socket.socket:
         except BlockingIOError:  # so many are asking that the kernel's queue is full
             if time.monotonic() > deadline:
                 connection.close()
-                raise TracerError("the tracer service is too busy to answer") from None
+                raise TracerError(term("the tracer service is too busy to answer")) from None
             time.sleep(0.05)
         except OSError:
             connection.close()
             raise TracerError(
-                "the tracer service does not run", "run: ./lab tracer start"
+                term("the tracer service does not run"), term("run: ./lab tracer start")
             ) from None
 
 
@@ -416,11 +420,9 @@ def ask(connection: socket.socket, payload: bytes = b"", **request: Any) -> prot
         message = None
     if message is None:
         raise TracerError(
-            "the tracer service ended the session", "see its log, which ./lab tracer status names"
+            term("the tracer service ended the session"),
+            term("see its log, which ./lab tracer status names"),
         )
     if "error" in message[0]:
-        error = message[0]["error"]
-        kind = getattr(errors, error["kind"], TracerError)
-        assert issubclass(kind, LabError)
-        raise kind(error["message"], error["fix"])
+        raise protocol.read_error(message[0]["error"])
     return message

@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from lablib.errors import TracerError
+from lablib.language import term
 from lablib.tracing.bytecode import CompiledFunction, CompiledProgram, find_maps
 from lablib.tracing.maps import MapShape, read_map_shape
+from lablib.tracing.protocol import describe_error, read_error
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
 _BOOTSTRAP = (
@@ -51,12 +53,12 @@ def compile_program(
     )
     if run.returncode != 0:
         raise TracerError(
-            f"bcc's compiler {_describe_end(run.returncode)}",
-            "the tracer service's log may say why",
+            term("bcc's compiler {end}", end=_describe_end(run.returncode)),
+            term("the tracer service's log may say why"),
         )
     answer = json.loads(run.stdout)
     if "error" in answer:
-        raise TracerError(answer["error"], answer["fix"])
+        raise read_error(answer["error"])
     return CompiledProgram(
         functions={
             name: CompiledFunction(
@@ -70,8 +72,8 @@ def compile_program(
 
 def _describe_end(status: int) -> str:
     if status > 0:
-        return f"ended with status {status}"
-    return f"was ended by {signal.Signals(-status).name}"
+        return term("ended with status {status}", status=status)
+    return term("was ended by {signal}", signal=signal.Signals(-status).name)
 
 
 def main() -> None:
@@ -86,17 +88,19 @@ def _compile(request: dict[str, Any]) -> dict[str, Any]:
     try:
         import bcc  # the distribution's, in this process only
     except ImportError as error:
-        return {
-            "error": f"{error.name} is missing",
-            "fix": "run: sudo apt-get install python3-bpfcc",
-        }
+        missing = TracerError(
+            term("{name} is missing", name=error.name),
+            term("run: sudo apt-get install python3-bpfcc"),
+        )
+        return {"error": describe_error(missing)}
     try:
         program = bcc.BPF(text=request["source"].encode(), cflags=request["flags"])
     except Exception as error:  # bcc raises bare Exception
-        return {
-            "error": f"this kernel did not take the tracer's program ({error})",
-            "fix": "see ./lab doctor",
-        }
+        refused = TracerError(
+            term("this kernel did not take the tracer's program ({error})", error=error),
+            term("see ./lab doctor"),
+        )
+        return {"error": describe_error(refused)}
     code = {name: program.dump_func(name) for name in request["functions"]}
     descriptors = {name: program[name].map_fd for name in request["maps"]}
     names = {descriptor: name for name, descriptor in descriptors.items()}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lablib.errors import LabError, ToolMissingError, TracerError
+from lablib.language import term
 from lablib.privilege import root_prefix
 from lablib.tracing import client, holdings, protocol
 
@@ -44,7 +45,7 @@ def start_service() -> dict[str, Any]:
     _check_bcc()
     log = protocol.socket_path().with_suffix(".log")
     command = [
-        *root_prefix("the tracer service"),
+        *root_prefix(term("the tracer service")),
         "/bin/sh",
         "-c",
         'mkdir -p -m 755 "${1%/*}"; log=$1; shift; exec setsid -f "$@" >"$log" 2>&1 </dev/null',
@@ -52,7 +53,7 @@ def start_service() -> dict[str, Any]:
         *_service_command(),
     ]
     if subprocess.run(command, check=False).returncode != 0:
-        raise TracerError("the tracer service could not be started", "try: sudo -v")
+        raise TracerError(term("the tracer service could not be started"), term("try: sudo -v"))
     return _await_service(log)
 
 
@@ -93,13 +94,18 @@ def remove_groups() -> list[str]:
     if not holdings.has_holdings(os.getuid()):
         return []
     command = [
-        *root_prefix("removing what an experiment has left"),
+        *root_prefix(term("removing what an experiment has left")),
         *(SYSTEM_PYTHON, "-I", "-B", "-c", _SWEEP, str(_CHECKOUT)),
     ]
     swept = subprocess.run(command, capture_output=True, text=True, check=False)
     if swept.returncode != 0:
         said = swept.stderr.strip().splitlines()
-        raise TracerError(f"an experiment's leftovers can't be removed: {said[-1] if said else ''}")
+        raise TracerError(
+            term(
+                "an experiment's leftovers can't be removed: {said}",
+                said=said[-1] if said else "",
+            )
+        )
     return swept.stdout.splitlines()
 
 
@@ -125,8 +131,8 @@ def _check_bcc() -> None:
         found = False
     if not found:
         raise ToolMissingError(
-            "the tracer needs the distribution's bcc",
-            "run: sudo apt-get install python3-bpfcc python3-capstone bpfcc-tools",
+            term("the tracer needs the distribution's bcc"),
+            term("run: sudo apt-get install python3-bpfcc python3-capstone bpfcc-tools"),
         )
 
 
@@ -140,7 +146,9 @@ def _await_service(log: Path) -> dict[str, Any]:
         said = _read_last_line(log)
         if said.startswith("lab-tracer: "):
             raise TracerError(said.removeprefix("lab-tracer: "))
-    raise TracerError("the tracer service did not come up", f"see its log: {log}")
+    raise TracerError(
+        term("the tracer service did not come up"), term("see its log: {log}", log=log)
+    )
 
 
 def _read_last_line(log: Path) -> str:

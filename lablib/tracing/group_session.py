@@ -19,6 +19,7 @@ from contextlib import AbstractContextManager
 from typing import Any, NoReturn
 
 from lablib.errors import LabError, TargetError, TracerError
+from lablib.language import term
 from lablib.tracing import holdings, protocol, swap_device
 from lablib.tracing.capped_cgroup import (
     find_place,
@@ -46,15 +47,17 @@ def serve_group(connection: socket.socket, caller_uid: int, request: dict[str, A
     """
     sizes = read_numbers(request, GROUP_LIMITS)
     if "limit_bytes" not in sizes:
-        raise TracerError("the request says no limit_bytes")
+        raise TracerError(term("the request says no limit_bytes"))
     signal.signal(signal.SIGTERM, _end)
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)  # to tidy up also after the service
     caller_pid = read_peer_pid(connection)
     if caller_pid == 0:
         raise TracerError(
-            "you are in a container, and the tracer service outside of it: it can't tell which "
-            "processes are yours",
-            "run this on the machine itself",
+            term(
+                "you are in a container, and the tracer service outside of it: it can't tell "
+                "which processes are yours"
+            ),
+            term("run this on the machine itself"),
         )
     limit_bytes, swap_bytes = sizes["limit_bytes"], sizes.get("swap_bytes", 0)
     with (
@@ -89,7 +92,9 @@ class GroupSession(AbstractContextManager["GroupSession"]):
                 self._holding = holdings.Holding(name, caller_uid)
                 self._holding.note(limit_bytes=limit_bytes, swap_bytes=swap_bytes)
         except OSError as error:
-            raise TracerError(f"a capped group can't be noted down ({error})") from None
+            raise TracerError(
+                term("a capped group can't be noted down ({error})", error=error)
+            ) from None
         try:
             self._swap_source = self._add_swap() if swap_bytes else "none"
             self._folder = find_place() / name
@@ -97,7 +102,9 @@ class GroupSession(AbstractContextManager["GroupSession"]):
             make_group(self._folder, limit_bytes, swap_bytes)
         except OSError as error:
             self._release()
-            raise TracerError(f"a capped group can't be made here ({error})") from None
+            raise TracerError(
+                term("a capped group can't be made here ({error})", error=error)
+            ) from None
         except BaseException:
             self._release()
             raise
@@ -120,11 +127,11 @@ class GroupSession(AbstractContextManager["GroupSession"]):
         }
         operation = request.get("operation")
         if not isinstance(operation, str) or operation not in operations:
-            raise TracerError("the tracer service does not know this request")
+            raise TracerError(term("the tracer service does not know this request"))
         try:
             operations[operation](request)
         except OSError as error:
-            raise TracerError(f"the kernel refused: {error}") from None
+            raise TracerError(term("the kernel refused: {error}", error=error)) from None
         return {"processes": list_processes(self._folder)}
 
     def _take(self, request: dict[str, Any]) -> None:
@@ -133,9 +140,13 @@ class GroupSession(AbstractContextManager["GroupSession"]):
         with contextlib.closing(Target(pid, caller_uid)) as target:
             if not is_descendant(pid, caller_pid):
                 raise TargetError(
-                    f"process {pid} was not started by you (process {caller_pid}): "
-                    "only such a one can be put into a group whose processes get killed",
-                    "start it from here",
+                    term(
+                        "process {pid} was not started by you (process {caller_pid}): only such a "
+                        "one can be put into a group whose processes get killed",
+                        pid=pid,
+                        caller_pid=caller_pid,
+                    ),
+                    term("start it from here"),
                 )
             target.check()
             take_process(self._folder, pid)
@@ -143,7 +154,7 @@ class GroupSession(AbstractContextManager["GroupSession"]):
     def _set_limit(self, request: dict[str, Any]) -> None:
         limit_bytes = read_numbers(request, GROUP_LIMITS).get("limit_bytes")
         if limit_bytes is None:
-            raise TracerError("the request says no limit_bytes")
+            raise TracerError(term("the request says no limit_bytes"))
         with holdings.hold_registry():
             check_room(limit_bytes, 0, replacing=self._holding.name)
             set_limits(self._folder, limit_bytes, self._swap_bytes)
@@ -160,9 +171,15 @@ class GroupSession(AbstractContextManager["GroupSession"]):
         free_bytes = free.f_bavail * free.f_frsize
         if free_bytes < size_bytes + DISK_MARGIN_BYTES:
             raise TracerError(
-                f"no room for a swap file of {size_bytes // _MIB} MiB: {holdings.STATE_DIR} has "
-                f"{free_bytes // _MIB} MiB free, and {DISK_MARGIN_BYTES // _MIB} shall stay free",
-                "make room on the disk",
+                term(
+                    "no room for a swap file of {mib} MiB: {folder} has {free} MiB free, "
+                    "and {margin} shall stay free",
+                    mib=size_bytes // _MIB,
+                    folder=holdings.STATE_DIR,
+                    free=free_bytes // _MIB,
+                    margin=DISK_MARGIN_BYTES // _MIB,
+                ),
+                term("make room on the disk"),
             )
         file = holdings.STATE_DIR / f"{self._holding.name}.swap"
         self._holding.note(swap_file=str(file))

@@ -20,15 +20,16 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from lablib.errors import TracerError
+from lablib.language import term
 from lablib.records import CgroupMemory
 from lablib.system import read_cgroup
 from lablib.tracing.client import ask, connect
 
 SWAP_SOURCES = {
-    "none": "no swap",
-    "machine": "the machine's own swap",
-    "zram": "a compressed disk in memory (zram)",
-    "file": "a file on disk",
+    "none": term("no swap"),
+    "machine": term("the machine's own swap"),
+    "zram": term("a compressed disk in memory (zram)"),
+    "file": term("a file on disk"),
 }
 """What `CappedGroup.swap_source` may say, in words."""
 

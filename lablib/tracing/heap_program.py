@@ -8,12 +8,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from lablib.errors import TracerError
+from lablib.language import term
 from lablib.tracing.attach import attach_uprobes
 from lablib.tracing.bytecode import KPROBE, RAW_TRACEPOINT, TRACEPOINT
 from lablib.tracing.maps import read_array, read_element, read_hash_map, write_element
 from lablib.tracing.probes import Allocator
 from lablib.tracing.program import SIZES, SessionProgram, TracerProgram
 from lablib.tracing.protocol import BLOCK_FIELDS, BLOCK_KEY_FIELDS, PLACE_FIELDS, USAGE_FIELDS
+from lablib.wording import os_reason
 
 UPROBE_PROGRAMS = (
     *("on_malloc", "on_calloc", "on_aligned", "on_posix_memalign", "on_realloc"),
@@ -82,9 +84,15 @@ class HeapProgram(SessionProgram):
                     attach_uprobes(program, file, places, is_return, thread, self._has_links)
             except OSError as error:
                 raise TracerError(
-                    f"the kernel refused a probe in {allocator.path} ({error.strerror})",
-                    "if another bcc tool traces the same library, end it and try again; "
-                    "else see ./lab doctor",
+                    term(
+                        "the kernel refused a probe in {path} ({reason})",
+                        path=allocator.path,
+                        reason=os_reason(error),
+                    ),
+                    term(
+                        "if another bcc tool traces the same library, end it and try again; else "
+                        "see ./lab doctor"
+                    ),
                 ) from None
 
     def write_clock(self, now_ns: int) -> None:
@@ -109,7 +117,9 @@ class HeapProgram(SessionProgram):
             count = min(seen, max_stacks)
             return read_array(self._fds["usages"], 8 * len(USAGE_FIELDS), count)
         except OSError as error:
-            raise TracerError(f"the kernel did not hand over its totals ({error})") from None
+            raise TracerError(
+                term("the kernel did not hand over its totals ({error})", error=error)
+            ) from None
 
     def read_blocks(self) -> tuple[bytes, bytes, bytes]:
         """Return the record of the live blocks: its places, and the others' keys and values.
@@ -124,7 +134,9 @@ class HeapProgram(SessionProgram):
                 self._fds["blocks"], 8 * len(BLOCK_KEY_FIELDS), 8 * len(BLOCK_FIELDS)
             )
         except OSError as error:
-            raise TracerError(f"the kernel did not hand over its blocks ({error})") from None
+            raise TracerError(
+                term("the kernel did not hand over its blocks ({error})", error=error)
+            ) from None
         return places, keys, values
 
     def take_mapping_events(self) -> tuple[bytes, bytes]:
@@ -134,4 +146,6 @@ class HeapProgram(SessionProgram):
                 self._fds["mapping_events"], _EVENT_KEY_BYTES, _EVENT_BYTES, take=True
             )
         except OSError as error:
-            raise TracerError(f"the kernel did not hand over its reports ({error})") from None
+            raise TracerError(
+                term("the kernel did not hand over its reports ({error})", error=error)
+            ) from None

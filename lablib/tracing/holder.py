@@ -26,6 +26,9 @@ from typing import Any
 
 from lablib import ptrace
 from lablib.errors import TargetError
+from lablib.language import term
+from lablib.tracing.protocol import describe_error, read_error
+from lablib.wording import os_reason
 
 MAX_HOLD_S = 2.0
 """After so long the target goes on by itself."""
@@ -95,9 +98,10 @@ class Holder:
         self._report = reading
         try:
             found = self._receive()
-            if found is None or "error" in found[0]:
-                message, fix = found[0]["error"] if found else ("it could not be held still", "")
-                raise TargetError(message, fix)
+            if found is None:
+                raise TargetError(term("process {pid} could not be held still", pid=pid))
+            if "error" in found[0]:
+                raise read_error(found[0]["error"])
         except BaseException:
             self.release()
             raise
@@ -167,7 +171,7 @@ def _hold(pid: int, stay: int, report: int) -> None:
         held = threads.read()
     except TargetError as error:
         threads.give_up()
-        _send(report, {"error": (error.message, error.fix)})
+        _send(report, {"error": describe_error(error)})
         return
     described = [(each.thread, each.stack_pointer, len(each.registers)) for each in held]
     _send(report, {"threads": described}, b"".join(each.registers for each in held))
@@ -214,14 +218,17 @@ class _Threads:
             times_complete = times_complete + 1 if is_complete else 0
             if time.monotonic() > deadline_s:
                 raise TargetError(
-                    f"process {self._pid} can't be held still: one of its threads waits in the "
-                    "kernel for something that can't be interrupted",
-                    "try again when its disk or its child is done",
+                    term(
+                        "process {pid} can't be held still: one of its threads waits in the "
+                        "kernel for something that can't be interrupted",
+                        pid=self._pid,
+                    ),
+                    term("try again when its disk or its child is done"),
                 )
             if not do_stand:
                 time.sleep(_POLL_S)
         if not self._signals:
-            raise TargetError(f"process {self._pid} has ended")
+            raise TargetError(term("process {pid} has ended", pid=self._pid))
 
     def read(self) -> list[HeldThread]:
         """Return the registers of all threads, and see that interrupted calls are made again."""
@@ -237,7 +244,9 @@ class _Threads:
                 words = memoryview(general).cast("q")
                 _restart_call(thread, words)
             except OSError:
-                raise TargetError(f"process {self._pid} ended while it was held") from None
+                raise TargetError(
+                    term("process {pid} ended while it was held", pid=self._pid)
+                ) from None
             padded = b"".join(each + b"\0" * (-len(each) % 8) for each in sets)
             stack_pointer = words[_STACK_POINTER[machine]] % (1 << 64)
             held.append(HeldThread(thread, stack_pointer, padded))
@@ -306,12 +315,20 @@ class _Threads:
             return
         if fields["TracerPid"] != "0":
             raise TargetError(
-                f"process {self._pid} is held by another tracer (process {fields['TracerPid']}: "
-                "gdb, strace, or the like), so that what points at its blocks can't be looked at",
-                "end that one and try again",
+                term(
+                    "process {pid} is held by another tracer (process {tracer}: gdb, strace, or "
+                    "the like), so that what points at its blocks can't be looked at",
+                    pid=self._pid,
+                    tracer=fields["TracerPid"],
+                ),
+                term("end that one and try again"),
             )
         raise TargetError(
-            f"the kernel does not let process {self._pid} be held still ({error.strerror})"
+            term(
+                "the kernel does not let process {pid} be held still ({reason})",
+                pid=self._pid,
+                reason=os_reason(error),
+            )
         )
 
     def _all_stand(self) -> bool:

@@ -15,6 +15,7 @@ import re
 from pathlib import Path
 
 from lablib.errors import ToolMissingError, TracerError
+from lablib.language import term
 
 MODULES_DIR = Path("/lib/modules")
 TRACEFS_DIR = Path("/sys/kernel/tracing")
@@ -56,8 +57,8 @@ def find_headers() -> tuple[Path, Path]:
     builds.sort(key=lambda path: [int(number) for number in re.findall(r"\d+", path.name)])
     if not builds:
         raise ToolMissingError(
-            "bcc needs kernel headers and none are installed",
-            "run: ./lab demo, which installs them",
+            term("bcc needs kernel headers and none are installed"),
+            term("run: ./lab demo, which installs them"),
         )
     build = builds[-1]
     version = re.sub(r"(linux-headers-[\d.+~-]*\d).*", r"\1", build.name)
@@ -68,6 +69,6 @@ def find_headers() -> tuple[Path, Path]:
 def _check(result: int, what: str) -> None:
     if result != 0:
         raise TracerError(
-            f"{what} failed: {os.strerror(ctypes.get_errno())}",
-            "the tracer service must run as root with CAP_SYS_ADMIN",
+            term("{what} failed: {reason}", what=what, reason=os.strerror(ctypes.get_errno())),
+            term("the tracer service must run as root with CAP_SYS_ADMIN"),
         )

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lablib.errors import ToolMissingError, TracerError
+from lablib.language import term
 from lablib.records import MemleakReport, MemleakStack
 from lablib.tracing.permission import Target
 
@@ -83,11 +84,11 @@ def run_memleak(
     executable = next(filter(None, map(shutil.which, COMMAND_NAMES)), None)
     if executable is None:
         raise ToolMissingError(
-            "bcc's memleak is not installed", "run: sudo apt-get install bpfcc-tools"
+            term("bcc's memleak is not installed"), term("run: sudo apt-get install bpfcc-tools")
         )
     seconds = request.get("seconds", 5)
     if type(seconds) is not int or not 1 <= seconds <= 30:
-        raise TracerError("memleak's interval must be 1 to 30 whole seconds")
+        raise TracerError(term("memleak's interval must be 1 to 30 whole seconds"))
     command = [executable, "-a", "-p", str(target.pid), str(seconds), "1"]
     settings = {
         "BCC_SYMFS": str(request.get("symfs") or ""),
@@ -126,13 +127,15 @@ def _run_while_connected(
             ready, _, _ = select.select(watched, [], [], SILENCE_LIMIT_S)
             if not ready:
                 raise TracerError(
-                    f"memleak said nothing for {SILENCE_LIMIT_S} seconds",
-                    "try it when the machine has less to do",
+                    term("memleak said nothing for {seconds} seconds", seconds=SILENCE_LIMIT_S),
+                    term("try it when the machine has less to do"),
                 )
             if connection in ready:
-                raise TracerError("who asked for memleak has gone")
+                raise TracerError(term("who asked for memleak has gone"))
             if len(output) > MAX_OUTPUT_BYTES:
-                raise TracerError("memleak prints too much", "try it on a program that does less")
+                raise TracerError(
+                    term("memleak prints too much"), term("try it on a program that does less")
+                )
             chunk = os.read(process.stdout.fileno(), 1 << 16)
             if not chunk:
                 return output.decode(errors="replace")

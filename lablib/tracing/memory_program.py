@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lablib.errors import TracerError
+from lablib.language import term
 from lablib.tracing.attach import (
     MAJOR_FAULTS,
     MINOR_FAULTS,
@@ -60,16 +61,20 @@ class MemoryProgram(SessionProgram):
                 attach_raw_tracepoint(self._programs[name], event)
         except FileNotFoundError:
             raise TracerError(
-                "this kernel does not tell what faults on a page: it has no tracepoint "
-                "exceptions:page_fault_user, which Linux on x86-64 has",
-                "look at a recording instead",
+                term(
+                    "this kernel does not tell what faults on a page: it has no tracepoint "
+                    "exceptions:page_fault_user, which Linux on x86-64 has"
+                ),
+                term("look at a recording instead"),
             ) from None
         try:
             self._processors = read_processors()
             for number, name in FAULT_ENDS.items():
                 attach_software_event(self._programs[name], number, self._processors)
         except OSError as error:
-            raise TracerError(f"the kernel refused to report page faults ({error})") from None
+            raise TracerError(
+                term("the kernel refused to report page faults ({error})", error=error)
+            ) from None
 
     def has_new_processor(self) -> bool:
         """Return whether a processor has come into use since: faults there are not seen."""
@@ -88,5 +93,7 @@ class MemoryProgram(SessionProgram):
         try:
             keys, values = read_hash_map(self._fds[table], 8 * _KEY_WORDS, 8 * (words - _KEY_WORDS))
         except OSError as error:
-            raise TracerError(f"the kernel did not hand over its {table} ({error})") from None
+            raise TracerError(
+                term("the kernel did not hand over its {table} ({error})", table=table, error=error)
+            ) from None
         return keys + values

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lablib.errors import TargetError, TracerError
+from lablib.language import term
 from lablib.tracing.memory_program import MemoryProgram
 from lablib.tracing.permission import Target
 from lablib.tracing.program import (
@@ -75,7 +76,9 @@ class MemorySession:
         target.check()  # that these were the bounds of the same process
         self._set_state(OPEN)
         if self._program.read_fate()[0]:  # asked last: an exec from now on closes the window itself
-            raise TargetError(f"process {target.pid} became another program", "trace it again")
+            raise TargetError(
+                term("process {pid} became another program", pid=target.pid), term("trace it again")
+            )
         self.description = {
             "opened_ns": time.monotonic_ns(),
             "max_frames": MAX_FRAMES,
@@ -90,7 +93,7 @@ class MemorySession:
         To "stop" ends the counting first. Raises `TracerError` for what is not known.
         """
         if operation not in ("read", "stop"):
-            raise TracerError("the tracer service does not know this request")
+            raise TracerError(term("the tracer service does not know this request"))
         if operation == "stop":
             self._set_state(CLOSED)
             await_running_programs()
@@ -149,6 +152,9 @@ def _check_namespace(pid: int) -> None:
         return  # it has ended; who checks next says so
     if own not in (FIRST_PID_NAMESPACE_INODE, its):
         raise TargetError(
-            f"process {pid} is in a container of its own inside the tracer service's container",
-            "run the tracer service on the machine itself",
+            term(
+                "process {pid} is in a container of its own inside the tracer service's container",
+                pid=pid,
+            ),
+            term("run the tracer service on the machine itself"),
         )

@@ -17,6 +17,7 @@ import struct
 from pathlib import Path
 
 from lablib.errors import TargetError
+from lablib.language import term
 
 _PEER_CREDENTIALS = struct.Struct("3i")
 
@@ -61,7 +62,8 @@ class Target:
             self._pidfd = os.pidfd_open(pid)
         except (OSError, OverflowError):
             raise TargetError(
-                f"there is no process {pid}", "look for its number with: pgrep -a NAME"
+                term("there is no process {pid}", pid=pid),
+                term("look for its number with: pgrep -a NAME"),
             ) from None
         self._caller_uid = caller_uid
         try:
@@ -78,7 +80,7 @@ class Target:
         """
         _check_owner(self.pid, self._caller_uid)
         if not self.is_running():
-            raise TargetError(f"process {self.pid} ended before it could be traced")
+            raise TargetError(term("process {pid} ended before it could be traced", pid=self.pid))
 
     def is_running(self) -> bool:
         """Return whether this very process, not another with its number, has not ended."""
@@ -112,16 +114,21 @@ def _check_owner(pid: int, caller_uid: int) -> None:
         status = Path(f"/proc/{pid}/status").read_text(errors="replace")
         maps_owner = os.stat(f"/proc/{pid}/maps").st_uid  # root's where it is not dumpable
     except OSError:
-        raise TargetError(f"process {pid} ended before it could be traced") from None
+        raise TargetError(term("process {pid} ended before it could be traced", pid=pid)) from None
     fields = dict(line.split(":", 1) for line in status.split("\n") if ":" in line)
     owners = {int(uid) for uid in fields["Uid"].split()[:3]}
     if caller_uid != 0 and owners != {caller_uid}:
         raise TargetError(
-            f"process {pid} is not yours: its user ids are {sorted(owners)}, yours is {caller_uid}",
-            "trace one that you started yourself",
+            term(
+                "process {pid} is not yours: its user ids are {owners}, yours is {yours}",
+                pid=pid,
+                owners=sorted(owners),
+                yours=caller_uid,
+            ),
+            term("trace one that you started yourself"),
         )
     if caller_uid not in (0, maps_owner):
         raise TargetError(
-            f"process {pid} runs with more rights than yours, or guards its memory",
-            "trace one without setuid, setgid or capabilities",
+            term("process {pid} runs with more rights than yours, or guards its memory", pid=pid),
+            term("trace one without setuid, setgid or capabilities"),
         )

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lablib.errors import TargetError, TracerError
+from lablib.language import term
 from lablib.tracing import holdings, protocol
 from lablib.tracing.capped_cgroup import list_processes
 from lablib.tracing.permission import Target
@@ -71,7 +72,7 @@ class PressureSession:
         Raises `TracerError` for what is not known.
         """
         if operation not in ("read", "stop"):
-            raise TracerError("the tracer service does not know this request")
+            raise TracerError(term("the tracer service does not know this request"))
         if operation == "stop":
             self._program.write_session(Session(0, state=CLOSED))
             await_running_programs()
@@ -117,7 +118,7 @@ def find_group(name: object, caller_uid: int) -> dict[str, Any]:
     for facts in holdings.list_holdings():
         if Path(facts.get("group", "")).name == name and caller_uid in (0, facts.get("uid")):
             return facts
-    raise TracerError("there is no such group of yours", "make one: CappedGroup")
+    raise TracerError(term("there is no such group of yours"), term("make one: CappedGroup"))
 
 
 def read_score(pid: int) -> dict[str, Any]:

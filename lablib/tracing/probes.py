@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lablib.errors import TargetError
+from lablib.language import term
 from lablib.tracing.allocators import ElfError, ElfFile, Function
 from lablib.tracing.prologue import MAX_PROLOGUE_BYTES, Successor, choose_site, find_successor
 
@@ -136,7 +137,9 @@ def find_allocators(pid: int) -> tuple[Allocator, ...]:
             if allocator is not None:
                 found.append(allocator)
             if bytes_read > MAX_READ_BYTES:
-                raise TargetError(f"process {pid} has mapped too much code to search for malloc")
+                raise TargetError(
+                    term("process {pid} has mapped too much code to search for malloc", pid=pid)
+                )
         if not found:
             raise _explain_absence(pid)
     except BaseException:
@@ -261,7 +264,7 @@ def _read_mapped_files(pid: int) -> list[_MappedFile]:
     try:
         lines = Path(f"/proc/{pid}/maps").read_text(errors="surrogateescape").split("\n")[:-1]
     except OSError:
-        raise TargetError(f"process {pid} ended before it could be traced") from None
+        raise TargetError(term("process {pid} ended before it could be traced", pid=pid)) from None
     for line in lines:
         span, permissions, _, device, inode, *path = line.split(None, 5)
         if "x" not in permissions or inode == "0":
@@ -274,7 +277,9 @@ def _read_mapped_files(pid: int) -> list[_MappedFile]:
         else:
             found[device, inode] = replace(known, end=max(end, known.end))
     if len(found) > MAX_FILES:
-        raise TargetError(f"process {pid} has mapped too many files to search for malloc")
+        raise TargetError(
+            term("process {pid} has mapped too many files to search for malloc", pid=pid)
+        )
     return list(found.values())
 
 
@@ -282,7 +287,7 @@ def _read_program_identity(pid: int) -> tuple[int, int]:
     try:
         status = os.stat(f"/proc/{pid}/exe")
     except OSError:
-        raise TargetError(f"process {pid} ended before it could be traced") from None
+        raise TargetError(term("process {pid} ended before it could be traced", pid=pid)) from None
     return status.st_dev, status.st_ino
 
 
@@ -292,17 +297,23 @@ def _explain_absence(pid: int) -> TargetError:
             is_32_bit = file.read(5) == b"\x7fELF\x01"
             is_static = not is_32_bit and not ElfFile(file.fileno()).has_interpreter
     except OSError:
-        return TargetError(f"process {pid} ended before it could be traced")
+        return TargetError(term("process {pid} ended before it could be traced", pid=pid))
     except ElfError:
         is_32_bit = is_static = False
     if is_32_bit:
-        return TargetError(f"process {pid} is a 32-bit program", "trace a 64-bit build of it")
+        return TargetError(
+            term("process {pid} is a 32-bit program", pid=pid), term("trace a 64-bit build of it")
+        )
     if is_static:
         return TargetError(
-            f"process {pid} is linked statically, and no symbol in its file says where malloc is",
-            "build it without stripping its symbols, or link it dynamically",
+            term(
+                "process {pid} is linked statically, and no symbol in its file says where malloc "
+                "is",
+                pid=pid,
+            ),
+            term("build it without stripping its symbols, or link it dynamically"),
         )
     return TargetError(
-        f"no file that process {pid} has mapped defines malloc and free",
-        "trace a program that allocates through a C library",
+        term("no file that process {pid} has mapped defines malloc and free", pid=pid),
+        term("trace a program that allocates through a C library"),
     )

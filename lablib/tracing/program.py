@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lablib.errors import TracerError
+from lablib.language import term
 from lablib.tracing.attach import (
     UPROBE_MULTI,
     attach_raw_tracepoint,
@@ -41,6 +42,7 @@ from lablib.tracing.protocol import (
     ROW_BYTES,
     STACK_FIELDS,
 )
+from lablib.wording import os_reason
 
 PROGRAMS_DIR = Path(__file__).parent / "programs"
 PARTS = (
@@ -154,8 +156,11 @@ class SessionProgram:
             self._fds = self._compiled.create_maps(self._functions, sizes)
         except OSError as error:
             raise TracerError(
-                f"the kernel gave no memory for the tracer's tables ({error.strerror})",
-                "end other tracing sessions, or ask for smaller tables",
+                term(
+                    "the kernel gave no memory for the tracer's tables ({reason})",
+                    reason=os_reason(error),
+                ),
+                term("end other tracing sessions, or ask for smaller tables"),
             ) from None
 
     def load(self) -> None:
@@ -174,8 +179,12 @@ class SessionProgram:
             return load_code(name, code, kind, attach_type)
         except OSError as error:
             raise TracerError(
-                f"this kernel did not take the tracer's program ({name}: {error.strerror})",
-                "see ./lab doctor",
+                term(
+                    "this kernel did not take the tracer's program ({name}: {reason})",
+                    name=name,
+                    reason=os_reason(error),
+                ),
+                term("see ./lab doctor"),
             ) from None
 
     def attach_to_events(
@@ -189,8 +198,8 @@ class SessionProgram:
                 attach_tracepoint(self._programs[program], event)
         except OSError as error:
             raise TracerError(
-                f"the kernel refused a tracepoint ({error.strerror})",
-                "if others trace on this machine as well, end some of them",
+                term("the kernel refused a tracepoint ({reason})", reason=os_reason(error)),
+                term("if others trace on this machine as well, end some of them"),
             ) from None
 
     def write_unwind_tables(self, pages: int, rows: int, tables: bytes) -> None:
@@ -199,7 +208,7 @@ class SessionProgram:
         Raises `TracerError` where the tables are not of this many pages and rows.
         """
         if len(tables) != pages * (PAGE_KEY_BYTES + PAGE_BYTES) + rows * ROW_BYTES:
-            raise TracerError("the request's unwind tables are not as long as it says")
+            raise TracerError(term("the request's unwind tables are not as long as it says"))
         keys_end = pages * PAGE_KEY_BYTES
         pages_end = keys_end + pages * PAGE_BYTES
         write_entries(
@@ -230,7 +239,9 @@ class SessionProgram:
         try:
             return read_hash_map(self._fds["stacks"], 8, row_bytes)
         except OSError as error:
-            raise TracerError(f"the kernel did not hand over its stacks ({error})") from None
+            raise TracerError(
+                term("the kernel did not hand over its stacks ({error})", error=error)
+            ) from None
 
 
 def await_running_programs() -> None:

@@ -24,6 +24,7 @@ from typing import Any
 
 from lablib import errors
 from lablib.errors import LabError, TracerError
+from lablib.language import pack_text, term, unpack_text
 
 RUN_DIR = Path("/run/memory-leak-lab")
 """Where the service keeps its socket and its log; made by the service, owned by root."""
@@ -190,7 +191,7 @@ def receive_descriptor(connection: socket.socket) -> int:
     """
     _, descriptors, _, _ = socket.recv_fds(connection, 1, 1)
     if len(descriptors) != 1:
-        raise TracerError("the tracer's connection ended where a file should have come")
+        raise TracerError(term("the tracer's connection ended where a file should have come"))
     return descriptors[0]
 
 
@@ -208,13 +209,13 @@ def receive(
         return None
     header_bytes, payload_bytes = _LENGTHS.unpack(lengths)
     if header_bytes > max_header_bytes or payload_bytes > max_payload_bytes:
-        raise TracerError("a message on the tracer's socket is longer than any that is valid")
+        raise TracerError(term("a message on the tracer's socket is longer than any that is valid"))
     try:
         header = json.loads(_receive_exactly(connection, header_bytes))
     except (ValueError, RecursionError):
-        raise TracerError("a message on the tracer's socket is not JSON") from None
+        raise TracerError(term("a message on the tracer's socket is not JSON")) from None
     if not isinstance(header, dict):
-        raise TracerError("a message on the tracer's socket is not a JSON object")
+        raise TracerError(term("a message on the tracer's socket is not a JSON object"))
     return header, _receive_exactly(connection, payload_bytes)
 
 
@@ -231,7 +232,14 @@ def read_numbers(
         if value is None:
             continue
         if type(value) is not int or not lowest <= value <= highest:
-            raise TracerError(f"{name} must be a number from {lowest:,} to {highest:,}")
+            raise TracerError(
+                term(
+                    "{name} must be a number from {lowest:,} to {highest:,}",
+                    name=name,
+                    lowest=lowest,
+                    highest=highest,
+                )
+            )
         given[name] = value
     return given
 
@@ -240,15 +248,29 @@ def read_pid(request: Mapping[str, Any]) -> int:
     """Return the process id that a request names; raises `TracerError` for one that can't be."""
     pid = request.get("pid")
     if type(pid) is not int or not 0 < pid < 1 << 31:
-        raise TracerError("the request names no valid process id")
+        raise TracerError(term("the request names no valid process id"))
     return pid
 
 
-def describe_error(error: LabError) -> dict[str, str]:
-    """Return an error as a reply says it: `kind` is the name of its class."""
+def describe_error(error: LabError) -> dict[str, Any]:
+    """Return an error as a reply says it, for `read_error`: `kind` is the name of its class."""
     kind = type(error).__name__
     kind = kind if hasattr(errors, kind) else "TracerError"
-    return {"kind": kind, "message": error.message, "fix": error.fix}
+    return {"kind": kind, "message": pack_text(error.message), "fix": pack_text(error.fix)}
+
+
+def read_error(described: Any) -> LabError:
+    """Return the error that a reply describes; it says so where it describes none."""
+    try:
+        kind: type[LabError] = getattr(errors, described["kind"])
+        if not issubclass(kind, LabError):
+            raise TypeError
+        return kind(unpack_text(described["message"]), unpack_text(described["fix"]))
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
+        return TracerError(
+            term("the tracer service reported an error that can't be read"),
+            term("see its log, which ./lab tracer status names"),
+        )
 
 
 def _receive_exactly(connection: socket.socket, size: int, may_end: bool = False) -> bytes:
@@ -258,6 +280,6 @@ def _receive_exactly(connection: socket.socket, size: int, may_end: bool = False
         if not chunk:
             if may_end and not received:
                 return b""
-            raise TracerError("the tracer's connection ended in the middle of a message")
+            raise TracerError(term("the tracer's connection ended in the middle of a message"))
         received += chunk
     return bytes(received)

@@ -10,6 +10,7 @@ import contextlib
 from pathlib import Path
 
 from lablib.errors import LabError, TracerError
+from lablib.language import term
 from lablib.records import SwapArea
 from lablib.system import read_cgroup, read_meminfo, read_swap_areas
 from lablib.tracing import holdings
@@ -47,16 +48,24 @@ def check_room(limit_bytes: int, swap_bytes: int, replacing: str = "") -> None:
     available, wanted = memory["MemAvailable"], limit_bytes + swap_bytes + reserved_bytes
     if available < wanted + MARGIN_BYTES:
         raise TracerError(
-            f"too little memory for this experiment: it and those under way may take "
-            f"{wanted // _MIB:,} MiB, {available // _MIB:,} are available, and "
-            f"{MARGIN_BYTES // _MIB} shall stay free for all else",
-            "end other programs, or choose a lower limit",
+            term(
+                "too little memory for this experiment: it and those under way may take "
+                "{wanted:,} MiB, {available:,} are available, and {margin} shall stay free for "
+                "all else",
+                wanted=wanted // _MIB,
+                available=available // _MIB,
+                margin=MARGIN_BYTES // _MIB,
+            ),
+            term("end other programs, or choose a lower limit"),
         )
     if swap_bytes and used_swap_bytes + swap_bytes > MAX_SWAP_BYTES:
         raise TracerError(
-            f"the lab has {used_swap_bytes // _MIB} MiB of swap in use already, and at most "
-            f"{MAX_SWAP_BYTES // _MIB} in all",
-            "end the other experiment",
+            term(
+                "the lab has {used} MiB of swap in use already, and at most {most} in all",
+                used=used_swap_bytes // _MIB,
+                most=MAX_SWAP_BYTES // _MIB,
+            ),
+            term("end the other experiment"),
         )
     _check_swap_of_machine(memory)
 
@@ -66,9 +75,13 @@ def _check_swap_of_machine(memory: dict[str, int]) -> None:
     is_lab_s_alone = not _list_areas_of_machine()
     if total and not is_lab_s_alone and free < total * _LEAST_FREE_SWAP:
         raise TracerError(
-            f"this machine's swap is nearly full ({free // _MIB:,} of {total // _MIB:,} MiB are "
-            "free): an experiment with memory would disturb it",
-            "end other programs first",
+            term(
+                "this machine's swap is nearly full ({free:,} of {total:,} MiB are free): an "
+                "experiment with memory would disturb it",
+                free=free // _MIB,
+                total=total // _MIB,
+            ),
+            term("end other programs first"),
         )
 
 
@@ -90,7 +103,12 @@ def check_count(uid: int) -> None:
     owners = [facts.get("uid") for facts in holdings.list_holdings()]
     if len(owners) >= MAX_GROUPS or owners.count(uid) >= MAX_GROUPS_PER_USER:
         raise TracerError(
-            f"there are {len(owners)} experiments with capped groups, {owners.count(uid)} of them "
-            f"yours; at most {MAX_GROUPS_PER_USER} of one user run at once",
-            "end one of them",
+            term(
+                "there are {owners} experiments with capped groups, {count} of them yours; at "
+                "most {most} of one user run at once",
+                owners=len(owners),
+                count=owners.count(uid),
+                most=MAX_GROUPS_PER_USER,
+            ),
+            term("end one of them"),
         )

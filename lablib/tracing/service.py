@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from lablib.errors import LabError, TracerBusyError, TracerError
+from lablib.language import term
 from lablib.tracing import holdings, protocol
 from lablib.tracing.group_session import serve_group
 from lablib.tracing.heap_program import HEAP_FUNCTIONS
@@ -35,6 +36,7 @@ from lablib.tracing.pressure_program import PRESSURE_FUNCTIONS, read_event_offse
 from lablib.tracing.pressure_session import PressureSession
 from lablib.tracing.program import TracerProgram, compile_tracer
 from lablib.tracing.session import HeapSession, SessionOptions
+from lablib.wording import os_reason
 
 MAX_SESSIONS = 60
 """How many connections may be open at once; one more is refused with a sentence.
@@ -113,7 +115,12 @@ class Service:
             try:
                 worker = os.fork()
             except OSError as error:
-                _send_error(connection, TracerError(f"no process to serve you ({error.strerror})"))
+                _send_error(
+                    connection,
+                    TracerError(
+                        term("no process to serve you ({reason})", reason=os_reason(error))
+                    ),
+                )
                 return
             if worker == 0:
                 self._become_worker(connection, uid)
@@ -123,9 +130,12 @@ class Service:
         own = sum(1 for other in self._uid_by_worker.values() if other == uid)
         if len(self._uid_by_worker) >= MAX_SESSIONS or own >= MAX_SESSIONS_PER_USER:
             return TracerBusyError(
-                f"the tracer service is busy: {own} sessions are yours, "
-                f"{len(self._uid_by_worker)} are open in all",
-                "end some of them and try again",
+                term(
+                    "the tracer service is busy: {own} sessions are yours, {total} are open in all",
+                    own=own,
+                    total=len(self._uid_by_worker),
+                ),
+                term("end some of them and try again"),
             )
         return None
 
@@ -144,7 +154,7 @@ class Service:
             status = 0  # the client is gone, and with it this session
         except Exception as error:  # nobody above can tell of it
             print(f"session of user {uid}: {type(error).__name__}: {error}", file=sys.stderr)
-            _send_error(connection, TracerError("the tracer service met an error of its own"))
+            _send_error(connection, TracerError(term("the tracer service met an error of its own")))
         finally:
             os._exit(status)
 
@@ -203,18 +213,22 @@ def _serve_request(
     request, payload = message
     operation = request.get("operation")
     if operation == "stop_service":
-        _require_owner(caller_uid, owner_uid, "stop the tracer service")
+        _require_owner(caller_uid, owner_uid, term("stop the tracer service"))
         os.kill(os.getppid(), signal.SIGTERM)
         protocol.send(connection, {})
     elif operation == "trace_heap":
         options = SessionOptions.parse(request)
         if options.follows_forks:
             _require_owner(
-                caller_uid, owner_uid, "follow forks, which slows all that use the same C library"
+                caller_uid,
+                owner_uid,
+                term("follow forks, which slows all that use the same C library"),
             )
         if (options.max_blocks or 0) > FREE_FOR_ALL_BLOCKS:
             _require_owner(
-                caller_uid, owner_uid, f"ask for room for more than {FREE_FOR_ALL_BLOCKS:,} blocks"
+                caller_uid,
+                owner_uid,
+                term("ask for room for more than {count:,} blocks", count=FREE_FOR_ALL_BLOCKS),
             )
         with contextlib.closing(Target(protocol.read_pid(request), caller_uid)) as target:
             _serve_session(connection, HeapSession(program, target, options, payload))
@@ -222,7 +236,9 @@ def _serve_request(
         memory_options = MemoryOptions.parse(request)
         if memory_options.max_faults > FREE_FOR_ALL_FAULTS:
             _require_owner(
-                caller_uid, owner_uid, f"ask for room for more than {FREE_FOR_ALL_FAULTS:,} faults"
+                caller_uid,
+                owner_uid,
+                term("ask for room for more than {count:,} faults", count=FREE_FOR_ALL_FAULTS),
             )
         with contextlib.closing(Target(protocol.read_pid(request), caller_uid)) as target:
             _serve_session(connection, MemorySession(program, target, memory_options, payload))
@@ -232,13 +248,15 @@ def _serve_request(
         serve_group(connection, caller_uid, request)
     elif operation == "run_memleak":
         _require_owner(
-            caller_uid, owner_uid, "run memleak, which reads a program's symbols with root's rights"
+            caller_uid,
+            owner_uid,
+            term("run memleak, which reads a program's symbols with root's rights"),
         )
         signal.alarm(0)  # memleak has its own time limit
         with contextlib.closing(Target(protocol.read_pid(request), caller_uid)) as target:
             protocol.send(connection, run_memleak(connection, target, request))
     else:
-        raise TracerError("the tracer service does not know this request")
+        raise TracerError(term("the tracer service does not know this request"))
 
 
 def _serve_session(
@@ -270,8 +288,12 @@ def _describe_service(owner_uid: int) -> dict[str, Any]:
 def _require_owner(caller_uid: int, owner_uid: int, what: str) -> None:
     if caller_uid not in (0, owner_uid):
         raise TracerError(
-            f"only root and the user who started the tracer service (id {owner_uid}) may {what}",
-            "ask them",
+            term(
+                "only root and the user who started the tracer service (id {owner}) may {what}",
+                owner=owner_uid,
+                what=what,
+            ),
+            term("ask them"),
         )
 
 
@@ -290,9 +312,12 @@ def main() -> None:
     parser.add_argument("--socket", type=Path, required=True)
     parser.add_argument("--owner-uid", type=int, required=True)
     options = parser.parse_args()
+    os.environ.pop("LAB_LANG", None)  # it has one language: its clients say what it tells
     try:
         if os.geteuid() != 0:
-            raise TracerError("the tracer service must run as root", "run: ./lab tracer start")
+            raise TracerError(
+                term("the tracer service must run as root"), term("run: ./lab tracer start")
+            )
         lock = options.socket.with_suffix(".lock").open("w")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

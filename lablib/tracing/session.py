@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from lablib.errors import TargetError, TracerError
+from lablib.language import term
 from lablib.tracing.attach import ALL_PROCESSES
 from lablib.tracing.heap_program import HeapProgram
 from lablib.tracing.holder import Holder
@@ -41,6 +42,7 @@ from lablib.tracing.protocol import (
     STACK_LIMITS,
     Message,
     Reply,
+    describe_error,
     read_numbers,
 )
 
@@ -77,7 +79,7 @@ class SessionOptions:
             value = request.get(name)
             if value is not None:
                 if type(value) is not bool:
-                    raise TracerError(f"{name} must be true or false")
+                    raise TracerError(term("{name} must be true or false", name=name))
                 given[name] = value
         return cls(**given)
 
@@ -130,7 +132,9 @@ class HeapSession:
             target.check()  # that it has not ended, nor its number been reused meanwhile
         self.set_state(OPEN if options.opens_window else CLOSED)
         if self._program.read_fate()[0]:  # asked last: an exec from now on closes the window itself
-            raise TargetError(f"process {target.pid} became another program", "trace it again")
+            raise TargetError(
+                term("process {pid} became another program", pid=target.pid), term("trace it again")
+            )
         self.description = {
             "opened_ns": time.monotonic_ns(),
             "allocators": [allocator.path for allocator in self._allocators],
@@ -170,7 +174,7 @@ class HeapSession:
         elif operation == "close_window":
             self.close_window()
         elif operation not in ("snapshot", "stop"):
-            raise TracerError("the tracer service does not know this request")
+            raise TracerError(term("the tracer service does not know this request"))
         return self.snapshot(final=operation == "stop")
 
     def tend(self) -> None:
@@ -246,7 +250,7 @@ class HeapSession:
             self._check_identity()  # asked again of whose memory has been opened
         except TargetError as error:
             self._resume()
-            return {"refusal": error.message, "fix": error.fix}, b""
+            return {"refusal": describe_error(error)}, b""
         header = {
             "now_ns": now_ns,
             "threads": [(each.thread, each.stack_pointer, len(each.registers)) for each in threads],
@@ -257,7 +261,7 @@ class HeapSession:
         """Raise `TargetError` unless the target is the program that it was, and the caller's."""
         self._target.check()
         if self._program.read_fate()[0]:
-            raise TargetError(f"process {self._target.pid} became another program")
+            raise TargetError(term("process {pid} became another program", pid=self._target.pid))
 
     def _resume(self) -> float | None:
         """Let the target go on; return for how long it stood still, None: it had gone on before."""
@@ -343,7 +347,7 @@ def _open_memory(pid: int, thread: int) -> int:
     try:
         return os.open(f"/proc/{pid}/task/{thread}/mem", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        raise TargetError(f"process {pid} ended while it was held") from None
+        raise TargetError(term("process {pid} ended while it was held", pid=pid)) from None
 
 
 def _time_of(report: _Report) -> int:

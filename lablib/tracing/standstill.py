@@ -7,8 +7,15 @@ import socket
 from contextlib import AbstractContextManager
 
 from lablib.errors import TargetError
+from lablib.language import term
 from lablib.tracing.holder import split_threads
-from lablib.tracing.protocol import MAX_REPLY_BYTES, receive, receive_descriptor, send
+from lablib.tracing.protocol import (
+    MAX_REPLY_BYTES,
+    read_error,
+    receive,
+    receive_descriptor,
+    send,
+)
 
 
 class Standstill(AbstractContextManager["Standstill"]):
@@ -27,10 +34,10 @@ class Standstill(AbstractContextManager["Standstill"]):
         send(connection, {"operation": "hold"})
         answer = receive(connection, MAX_REPLY_BYTES, MAX_REPLY_BYTES)
         if answer is None:
-            raise TargetError("the tracer service ended the session")
+            raise TargetError(term("the tracer service ended the session"))
         header, registers = answer
         if "refusal" in header:
-            raise TargetError(header["refusal"], header["fix"])
+            raise read_error(header["refusal"])
         self.memory = receive_descriptor(connection)
         self.began_ns = int(header["now_ns"])
         self.threads = split_threads(header["threads"], registers)
@@ -44,8 +51,8 @@ class Standstill(AbstractContextManager["Standstill"]):
         """Let the target go on; raises `TargetError` where it did not stand still up to now."""
         if not self._resume():
             raise TargetError(
-                "the process did not stand still long enough for its memory to be read",
-                "try again when this machine has less to do",
+                term("the process did not stand still long enough for its memory to be read"),
+                term("try again when this machine has less to do"),
             )
 
     def _resume(self) -> bool:

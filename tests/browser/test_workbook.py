@@ -1,11 +1,10 @@
 """Each notebook of the workbook in a browser: it runs, obeys the keyboard, outlives its kernel."""
 
-import json
-import urllib.request
 from pathlib import Path
 
 import pytest
 from notebook_page import (
+    RECORDED,
     SIZES,
     find_cut_off,
     find_figures,
@@ -17,6 +16,7 @@ from notebook_page import (
     open_page,
     press_button,
     reopen,
+    replay,
     resize,
     run_all,
     save,
@@ -166,21 +166,6 @@ INTERACTIONS = {
     "10_which_tool_sees_what": look_into_the_matrix,
     "11_incident_room": answer_the_page,
 }
-
-RECORDED = ("10_which_tool_sees_what",)
-"""Those whose live run takes a minute or two: tests/notebooks runs them live."""
-
-
-def replay(server, name):
-    """Have a notebook of the server's copy run on its recording."""
-    address = f"{server.url}api/contents/notebooks/{name}.ipynb?token={server.token}"
-    with urllib.request.urlopen(address) as answer:
-        model = json.load(answer)
-    code = next(cell for cell in model["content"]["cells"] if cell["cell_type"] == "code")
-    code["source"] = f"%env LAB_SOURCE=recorded\n{code['source']}"
-    body = json.dumps({key: model[key] for key in ("content", "format", "type")}).encode()
-    with urllib.request.urlopen(urllib.request.Request(address, body, method="PUT")):
-        pass
 
 
 @pytest.fixture(scope="module", params=[mark_notebook(name, f"browser {name}") for name in NAMES])

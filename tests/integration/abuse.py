@@ -53,6 +53,11 @@ def connect_as(uid: int) -> socket.socket:
     return connection
 
 
+def read_refusal(answer: Any) -> str:
+    """Return the sentence of a reply that is an error."""
+    return protocol.read_error(answer["error"]).message
+
+
 def converse(connection: socket.socket, data: bytes, replies: int | None = None) -> list[Any]:
     """Send `data` while reading; return the replies' headers: that many, or all until the end.
 

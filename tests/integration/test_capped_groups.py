@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from abuse import connect_as, converse, frame
+from abuse import connect_as, converse, frame, read_refusal
 from census import read_groups
 from parallel import MACHINE
 
@@ -251,11 +251,10 @@ class TestPermission:
         with CappedGroup(16 * MIB) as group, connect_as(NOBODY) as connection:
             assert "group" in converse(connection, make, 1)[0]
             take = frame({"operation": "take", "pid": eater.pid})
-            answer = converse(connection, take, 1)[0]["error"]
-            assert "is not yours" in answer["message"]
+            assert "is not yours" in read_refusal(converse(connection, take, 1)[0])
             watch = frame({"operation": "trace_pressure", "group": group.name})
             with connect_as(NOBODY) as second:
-                assert "no such group" in converse(second, watch, 1)[0]["error"]["message"]
+                assert "no such group" in read_refusal(converse(second, watch, 1)[0])
             assert group.read().process_count == 0
 
     @needs_root
@@ -267,7 +266,7 @@ class TestPermission:
                 connection = stack.enter_context(connect_as(NOBODY))
                 answers += converse(connection, make, 1)
         assert ["group" in answer for answer in answers] == [True] * MAX_GROUPS_PER_USER + [False]
-        assert f"at most {MAX_GROUPS_PER_USER} of one user" in answers[-1]["error"]["message"]
+        assert f"at most {MAX_GROUPS_PER_USER} of one user" in read_refusal(answers[-1])
 
     def test_what_is_no_request_is_answered_and_the_group_stays(self):
         make = frame({"operation": "make_group", "limit_bytes": 16 * MIB})
@@ -288,7 +287,7 @@ class TestPermission:
     def test_a_group_without_sizes_is_a_sentence(self):
         with client.connect() as connection:
             answer = converse(connection, frame({"operation": "make_group"}), 1)[0]
-        assert "limit_bytes" in answer["error"]["message"]
+        assert "limit_bytes" in read_refusal(answer)
 
 
 HOLD_A_GROUP = """
@@ -351,7 +350,7 @@ class TestSuddenEnds:
         with held_group() as (holder, folder, pid):
             assert read_cgroup(folder).process_count == 1
             holder.send_signal(how)
-            holder.wait()
+            holder.wait(timeout=60)
             wait_until(lambda: is_gone(folder, pid) and list_swap() <= before)
 
     @needs_root

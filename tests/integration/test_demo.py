@@ -103,7 +103,8 @@ def test_the_case_study_locally_and_a_second_one_meanwhile():
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_demo_leaves_nothing_running(number):
     demo = start_demo("--local")
-    wait_until(apps_running)
+    wait_until(lambda: apps_running() or demo.poll() is not None)
+    assert demo.poll() is None, demo.communicate()
     time.sleep(1)  # whatever it is doing then
     os.kill(demo.pid, number)
     _, errors = demo.communicate(timeout=60)

@@ -1,19 +1,21 @@
-"""Incidents worked from the page to the post-mortem, by a script that has what a learner has.
+"""An incident of each family, worked from the page to the post-mortem by a script.
 
-In each run of the suite it works two families, drawn by the day; `--labs` has it work all ten.
+The script has what a learner has: incident_solver.py.
 """
 
-import datetime
 import json
 import os
+import signal
 
 import pytest
 from conftest import require_tracer, try_capped_groups
 from incident_solver import SPEED, solve
+from jupyter_client.manager import start_new_kernel
 from parallel import MACHINE
 from submissions import KEY, list_patches, make_program
 from waiting import wait_until
 
+from lablib.apps import APPS_DIR
 from lablib.containers import LABEL
 from lablib.editing import INCIDENTS_BUILD_DIR
 from lablib.grading.labs import LABS_DIR, list_sources
@@ -26,9 +28,8 @@ from lablib.study import Runtime
 
 pytestmark = pytest.mark.xdist_group(MACHINE)
 
+CHECKOUT = APPS_DIR.parent
 SOURCES = list_sources(LABS_DIR / "incident")
-DAY = datetime.date.today().toordinal()
-DRAWN = {SOURCES[DAY % len(SOURCES)], SOURCES[(DAY * 7 + 3) % len(SOURCES)]}
 
 
 @pytest.fixture
@@ -59,10 +60,7 @@ def give_fix(incident):
     return give
 
 
-@pytest.mark.parametrize(
-    "source",
-    [pytest.param(each, marks=[] if each in DRAWN else pytest.mark.labs) for each in SOURCES],
-)
+@pytest.mark.parametrize("source", SOURCES)
 def test_a_script_that_has_what_a_learner_has_works_it_and_the_judge_passes_it(incidents, source):
     require_tracer()
     incident = draw_one_of(source)
@@ -93,7 +91,7 @@ def test_the_kernel_kills_it_at_the_cap_of_its_container(incidents, docker_runti
         wait_until(lambda: room.timeline.find("kill"))
         assert service.end.is_oom_killed
         assert service.end.service_s == service.end.terms / room.terms.rate
-        assert max(each.charged_bytes or 0 for each in room.samples) <= room.terms.limit_bytes
+        assert max(each.charged_bytes or 0 for each in room.kept.samples) <= room.terms.limit_bytes
         room.start_service()
         title, parts = compose(room.see())
         assert room.service.runtime == "docker"
@@ -121,6 +119,50 @@ def test_another_kernel_finds_the_incident_as_it_was_left(incidents):
         assert room.look()["cap"] == room.terms.limit_bytes
     assert json.loads((again.folder / "answers.json").read_text())["oom_seconds"] == "never"
     assert not list(INCIDENTS_BUILD_DIR.glob(f"{again.name}-*"))
+
+
+KERNEL = """
+from lablib.teaching import open_room
+room = open_room({key!r}, "monday")
+room.note("begun")
+room.start_service()
+"""
+
+
+def test_a_kernel_that_is_killed_or_restarted_leaves_nothing_running(incidents, docker_runtime):
+    """And the next one finds the incident, its notes and its clock."""
+    engine = docker_runtime.engine.client
+    manager, client = start_new_kernel(kernel_name="python3", cwd=str(CHECKOUT))
+
+    def find_container():
+        reply = client.execute_interactive(KERNEL.format(key=KEY.decode()), timeout=120)
+        assert reply["content"]["status"] == "ok", reply["content"]
+        name = f"incident-{open_incident(KEY.decode(), 'monday').name}"
+        return engine.containers.get(name)
+
+    def is_gone(container):
+        image = container.attrs["Config"]["Image"]
+        mine = {"id": container.id}
+        left = engine.containers.list(all=True, filters=mine, ignore_removed=True)
+        return not left and not engine.images.list(name=image)
+
+    try:
+        first = find_container()
+        manager.restart_kernel(now=True)  # what a learner does with Restart
+        client.wait_for_ready(timeout=120)
+        second = find_container()
+        assert second.id != first.id
+        wait_until(lambda: is_gone(first))
+        assert engine.containers.get(second.id).status == "running"
+        os.kill(manager.provisioner.pid, signal.SIGKILL)
+        wait_until(lambda: is_gone(second))
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+    incident = open_incident(KEY.decode(), "monday")
+    with IncidentRoom(incident, Runtime(None, "a test"), SPEED) as room:
+        assert len(room.timeline.find("note")) == 2
+        assert not list(INCIDENTS_BUILD_DIR.glob(f"{incident.name}-*"))
 
 
 def test_an_incident_that_nobody_worked_on_leaves_nothing(incidents):

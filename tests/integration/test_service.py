@@ -115,6 +115,17 @@ def test_a_pid_that_is_none_is_refused(pid):
         client.ask(connection, operation="trace_heap", pid=pid)
 
 
+def test_what_it_refuses_is_said_in_its_clients_language(monkeypatch):
+    monkeypatch.setenv("LAB_LANG", "zh")
+    with (
+        contextlib.closing(client.connect()) as connection,
+        pytest.raises(TracerError) as refused,
+    ):
+        client.ask(connection, operation="trace_heap", pid=0)
+    assert str(refused.value) == "请求里没有有效的进程号"
+    assert refused.value.message == "the request names no valid process id"
+
+
 @pytest.mark.parametrize(
     "data",
     [

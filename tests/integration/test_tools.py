@@ -1,6 +1,9 @@
 """A tool's run within its limits: whatever it does, nothing of it is left."""
 
 import os
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -8,7 +11,7 @@ import pytest
 from waiting import wait_until
 
 from lablib.apps import build_app
-from lablib.tools import EXHIBITS, NoReportError, Tool, run_matrix, run_tool
+from lablib.tools import EXHIBITS, TOOLS, NoReportError, Tool, run_matrix, run_tool
 from lablib.tools.trial import run_watched
 
 SHELL = Path("/bin/sh")
@@ -53,6 +56,81 @@ def test_the_time_of_the_work_and_the_peak_are_the_programs():
     watched = run_watched(words, app.executable)
     assert 0.1 < watched.work_seconds <= time.monotonic() - began_s
     assert 1 << 20 < watched.peak_rss_bytes < 32 << 20
+
+
+FAILURES = {
+    "is killed": ("kill -9 $$", "signal 9"),
+    "fails": ("echo no room here >&2; exit 3", "no room here"),
+    "writes nothing": ("exit 0", "wrote no report"),
+    "runs the program only": ("fib_fixed --rate 0 --terms 2; exit 0", "wrote no report"),
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+@pytest.mark.parametrize("name", ["memcheck", "massif", "heaptrack"])
+def test_a_tool_without_a_whole_report_has_not_missed_anything(
+    name, failure, tmp_path, monkeypatch
+):
+    """Its cell says that it can't run, and what it said."""
+    script, said = FAILURES[failure]
+    for program in ("valgrind", "heaptrack", "heaptrack_print"):
+        stand_in = tmp_path / program
+        stand_in.write_text(f"#!/bin/sh\n{script}\n")
+        stand_in.chmod(0o755)
+    folder = build_app("fib_leak").executable.parent
+    monkeypatch.setenv("PATH", f"{tmp_path}:{folder}:{os.environ['PATH']}")
+    tool = next(tool for tool in TOOLS if tool.name == name)
+    run = run_tool(tool, EXHIBITS[0])
+    assert run.outcome == "can't run"
+    assert said in run.sentence
+
+
+@pytest.mark.parametrize(
+    ("name", "script", "said"),
+    [
+        ("mtrace", "exit 0", "printed nothing"),
+        ("mtrace", "echo Cannot open the file >&2; exit 1", "Cannot open the file"),
+        ("mtrace", "echo something else", "neither blocks"),
+        ("pmap", "exit 1", "printed nothing"),
+        ("pmap", "echo mapped: 12", "no total"),
+    ],
+)
+def test_a_reader_that_fails_has_not_missed_anything(name, script, said, tmp_path, monkeypatch):
+    stand_in = tmp_path / name
+    stand_in.write_text(f"#!/bin/sh\n{script}\n")
+    stand_in.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    run = run_tool(next(tool for tool in TOOLS if tool.name == name), EXHIBITS[0])
+    assert run.outcome == "can't run"
+    assert said in run.sentence
+
+
+INTERRUPTED = """
+import threading
+from lablib.tools import EXHIBITS, TOOLS, run_matrix
+began = threading.Event()
+chosen = [tool for tool in TOOLS if tool.name in ("memcheck", "heaptrack", "pmap", "lab: preload")]
+print("ready", flush=True)
+try:
+    run_matrix(chosen, EXHIBITS[:4])
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+
+
+def test_an_interrupted_matrix_leaves_no_process_and_no_file(tmp_path):
+    build_app("fib_leak")
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED], env=environment, stdout=subprocess.PIPE, text=True
+    ) as matrix:
+        assert matrix.stdout.readline() == "ready\n"
+        wait_until(lambda: list(tmp_path.glob("memory-leak-lab-tools-*")))
+        matrix.send_signal(signal.SIGINT)
+        assert matrix.stdout.read() == "interrupted\n"
+    assert matrix.returncode == 0
+    assert list(tmp_path.iterdir()) == []
+    assert list_group(str(tmp_path)) == []
 
 
 def test_a_tool_that_fails_is_a_cell_and_the_others_go_on():

@@ -1,12 +1,16 @@
 """A notebook, run unattended as a whole; once, for all tests that look at it."""
 
 import functools
+import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
+
+from lablib.localising import make_workbook
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = ROOT / "notebooks"
@@ -37,7 +41,28 @@ def run_lab(name: str, is_judged: bool) -> nbformat.NotebookNode:
         return execute(notebook, folder)
 
 
-def execute(notebook: nbformat.NotebookNode, folder: Path = NOTEBOOKS) -> nbformat.NotebookNode:
-    """Run the cells in a kernel of their own, in the notebooks' folder or another."""
+@functools.cache
+def run_in_chinese(name: str, source: str) -> nbformat.NotebookNode:
+    """Return a notebook as the Chinese workbook has it, with outputs; a cell's error is raised.
+
+    `source` is what LAB_SOURCE asks for: "recorded", or "auto" for what this machine can trace.
+    """
+    with tempfile.TemporaryDirectory(prefix="lab-chinese-") as place:
+        for file in (f"{name}.ipynb", "glossary.md"):
+            shutil.copy(NOTEBOOKS / file, place)
+        made, _ = make_workbook(Path(place), "zh_CN")
+        notebook = nbformat.read(made / f"{name}.ipynb", as_version=4)
+        return execute(notebook, made, {"LAB_LANG": "zh", "LAB_SOURCE": source})
+
+
+def execute(
+    notebook: nbformat.NotebookNode,
+    folder: Path = NOTEBOOKS,
+    variables: Mapping[str, str] | None = None,
+) -> nbformat.NotebookNode:
+    """Run the cells in a kernel of their own, in the notebooks' folder or another.
+
+    `variables` are set in its environment only, so several may run at once.
+    """
     client = NotebookClient(notebook, timeout=300, resources={"metadata": {"path": folder}})
-    return client.execute()
+    return client.execute(env={**os.environ, **(variables or {})})

@@ -10,10 +10,15 @@ from parallel import MACHINE
 
 from lablib.editing import INCIDENTS_BUILD_DIR
 from lablib.grading.labs import LABS_DIR, list_sources, load_lab
+from lablib.incident_room import open_incident
+from lablib.incident_room.evidence import list_sites
 from lablib.incident_room.incidents import FOLDER_VARIABLE, incidents_dir
+from lablib.recording import load_recording
+from lablib.records import HeapTrace
 from lablib.study import Runtime
 from lablib.teaching import open_room
-from lablib.teaching.incident_room import RECORDED_KEY, RECORDED_STUDENT
+from lablib.teaching.experiments import RECORDINGS_DIR
+from lablib.teaching.incident_room import RECORDED_KEY, RECORDED_STUDENTS
 
 pytestmark = pytest.mark.xdist_group(MACHINE)
 
@@ -75,15 +80,34 @@ def test_where_recordings_are_asked_for_it_is_the_incident_that_was_recorded(
     monkeypatch.setenv("LAB_SOURCE", "recorded")
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "incidents"))
     room = open_room(runtime=Runtime(None, "a test"))
+    student = room.room.incident.student
+    assert open_room().room.incident.student == student in RECORDED_STUDENTS
     try:
         room.start_service()
         room.trace()
         assert room.rehearse().rounds[0].terms == 500
+        assert open_room(new=True).room.incident.student != student  # of one that is under way
     finally:
         room.close()
     said = capsys.readouterr().out
     assert said.count("RECORDED, not live (LAB_SOURCE asks for it)") == 2
-    assert "This is the incident that the recordings are of" in said
-    incident = open_room(RECORDED_KEY, RECORDED_STUDENT).room.incident
-    leaking = next(line for line in said.splitlines() if " leaks " in line)
-    assert leaking.split()[0] in incident.lab.read_source()
+    assert "This is one of the 10 incidents that there are recordings of" in said
+
+
+def test_a_recording_is_of_the_incident_that_has_its_name(monkeypatch, tmp_path):
+    """One of each family; the places that take memory are functions of its program."""
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "incidents"))
+    sources = []
+    for student in RECORDED_STUDENTS:
+        lab = open_incident(RECORDED_KEY, student).lab
+        sources.append(lab.rendering.source)
+        number = student.split()[1]
+        trace, ahead = (
+            load_recording(RECORDINGS_DIR / f"11_{what}_{number}.json.gz").value
+            for what in ("trace", "rehearsal")
+        )
+        assert isinstance(trace, HeapTrace)
+        assert len(ahead.rounds) == 5
+        (question,) = (each for each in lab.questions if each.name == "function")
+        assert {site.function for site in list_sites(ahead)} & set(question.expected)
+    assert sorted(sources) == sorted(list_sources(LABS_DIR / "incident"))

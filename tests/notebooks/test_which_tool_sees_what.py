@@ -21,14 +21,14 @@ CLAIMED = {
     "AddressSanitizer": "FFMMMMQQ",
     "mtrace": "FFFMMMQQ",
     "malloc_info": "SSSMMMQQ",
-    "memleak": "FFF..MA.",
-    "bpftrace": "FFFM.MAQ",
+    "memleak": "FFFM[SF]MAA",
+    "bpftrace": "FFFM[MF]MAQ",
     "pmap": "SSSSSMQQ",
     "smem": "SSSSSMQQ",
-    "lab: eBPF": "FFF..SQQ",
-    "lab: preload": "FFF..SQQ",
+    "lab: eBPF": "FFFFFSQQ",
+    "lab: preload": "FFFFFSQQ",
 }
-"""By tool, a letter for each program; a dot where it depends on versions, or on a busy machine."""
+"""By tool, a letter for each program. Two: memleak and bpftrace need frame pointers in glibc."""
 
 
 def read_matrix(shown):

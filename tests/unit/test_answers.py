@@ -143,3 +143,11 @@ def test_where_no_limit_can_be_set_the_prediction_is_unchecked(error):
 
 def test_a_hand_out_does_not_know_what_is_right():
     assert judge(make_question(expected=None, is_name=True), "read_body").state == "unchecked"
+
+
+def test_chinese_is_counted_by_characters_and_its_names_are_found():
+    question = make_question(expected=("take_in",), least_words=15)
+    long = "函数take_in拿走了内存，一直没有归还给任何人。"
+    assert judge(question, long).state == "passed"
+    assert "too few" in judge(question, "函数take_in拿走内存。").sentence
+    assert "does not name" in judge(question, long.replace("take_in", "take")).sentence

@@ -1,6 +1,7 @@
 """Imports point one way: the base <- the middle row <- plots, study <- report ... <- cli."""
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,12 +10,11 @@ import lablib
 
 PACKAGE = Path(lablib.__file__).parent
 RANKS = {
-    **dict.fromkeys(["", "errors", "language", "records"], 0),
+    **dict.fromkeys(["", "language", "records"], 0),
     **dict.fromkeys(
         [
+            "errors",
             "ptrace",
-            "privilege",
-            "release",
             "resources",
             "unwinding",
             "wording",
@@ -23,12 +23,15 @@ RANKS = {
             "drawing",
             "sysv",
             "localising",
+            "minder",
+            "scratch",
         ],
         1,
     ),
-    **dict.fromkeys(["messages", "linking", "engine", "elf_symbols", "encoding"], 2),
+    **dict.fromkeys(["privilege", "release", "linking", "elf_symbols", "encoding", "document"], 2),
     **dict.fromkeys(
         [
+            "engine",
             "holding",
             "apps",
             "chunks",
@@ -79,7 +82,7 @@ RANKS = {
         ],
         9,
     ),
-    **dict.fromkeys(["teaching", "where", "cli_present"], 10),
+    **dict.fromkeys(["messages", "teaching", "where", "cli_present"], 10),
     **dict.fromkeys(["cli"], 11),
     **dict.fromkeys(["__main__"], 12),
 }
@@ -124,7 +127,10 @@ def test_lablib_imports_without_its_optional_parts():
 
 
 def test_the_service_needs_nothing_from_pypi_but_what_the_distribution_has():
-    """Its imports, followed through lablib, end in the standard library."""
+    """Its imports, followed through lablib, end in the standard library.
+
+    language.py reads a catalogue for a reader of another language only: the service has none.
+    """
     pending, seen, foreign = ["tracing/service.py"], set(), set()
     while pending:
         name = pending.pop()
@@ -145,4 +151,17 @@ def test_the_service_needs_nothing_from_pypi_but_what_the_distribution_has():
                     pending += [file for file in files if path and (PACKAGE / file).is_file()]
                 elif module.split(".")[0] not in sys.stdlib_module_names:
                     foreign.add(module.split(".")[0])
-    assert foreign == {"bcc"}
+    assert foreign == {"bcc", "babel"}
+
+
+def test_the_service_speaks_english_whatever_is_asked_for():
+    script = (
+        "import os, sys; sys.modules['babel'] = None; os.geteuid = lambda: 1;"
+        "sys.argv[1:] = ['--socket=/none', '--owner-uid=0'];"
+        "from lablib.tracing import service; service.main()"
+    )
+    environment = {**os.environ, "LAB_LANG": "zh"}
+    ran = subprocess.run([sys.executable, "-c", script], env=environment, stderr=subprocess.PIPE)
+    assert (
+        ran.stderr == b"lab-tracer: the tracer service must run as root; run: ./lab tracer start\n"
+    )

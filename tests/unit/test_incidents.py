@@ -1,12 +1,16 @@
 """An incident on the disk, its timeline, and the post-mortem that is made of it."""
 
+import contextlib
 import json
+import os
 
+import psutil
 import pytest
 from bs4 import BeautifulSoup
+from waiting import wait_until
 
 from lablib import cleanup
-from lablib.errors import GradingError
+from lablib.errors import AppError, GradingError
 from lablib.grading.keys import read_key
 from lablib.grading.labs import load_lab
 from lablib.grading.variants import draw_lab
@@ -14,10 +18,15 @@ from lablib.incident_room import IncidentRoom, open_incident
 from lablib.incident_room.evidence import Site, list_sites
 from lablib.incident_room.incidents import FOLDER_VARIABLE, incidents_dir
 from lablib.incident_room.page import Bullets, Code, Paragraph, Table, to_html, to_markdown
-from lablib.incident_room.postmortem import Seen, compose, find_function, list_open, make_diff
+from lablib.incident_room.postmortem import compose
+from lablib.incident_room.seen import Seen, count_down, find_function, list_open, make_diff
+from lablib.incident_room.shell import run_command
 from lablib.incident_room.timeline import Timeline, word_clock
+from lablib.language import say, term
 from lablib.plots import plot_rehearsal, plot_service
 from lablib.records import (
+    BuildWork,
+    Comparison,
     Finding,
     Frame,
     GradeReport,
@@ -30,6 +39,7 @@ from lablib.records import (
     StackReach,
     StackUsage,
     Target,
+    TimelineEntry,
     TraceEvents,
 )
 
@@ -85,6 +95,7 @@ def test_who_comes_back_with_the_key_finds_what_was_written(incidents):
 def test_a_short_key_is_refused_and_leaves_no_incident(incidents):
     with pytest.raises(GradingError, match="too short"):
         open_incident("short")
+    assert not [*incidents.iterdir()]
     assert open_incident().student
 
 
@@ -114,13 +125,35 @@ def test_an_entry_has_the_time_since_the_page(tmp_path):
     assert Timeline(tmp_path / "timeline.jsonl", 1_000.0).entries == timeline.entries
 
 
+def test_an_entry_can_be_read_in_either_language(tmp_path, monkeypatch):
+    """Whatever the language in which it was made; what the learner has written stays as it is."""
+    path = tmp_path / "timeline.jsonl"
+    for language in ("", "zh"):
+        monkeypatch.setenv("LAB_LANG", language)
+        timeline = Timeline(path, 0.0)
+        timeline.add("look", lambda: say("The service was started"))
+        timeline.add("note", "The service was started")
+        for reader, text in (("", "The service was started"), ("zh", "服务启动了")):
+            monkeypatch.setenv("LAB_LANG", reader)
+            kept = Timeline(path, 0.0).entries[-2:]
+            assert [say(entry.text) for entry in kept] == [text, "The service was started"]
+            assert [entry.text for entry in kept] == ["The service was started"] * 2
+
+
 def test_a_torn_line_is_left_out_and_no_other(tmp_path):
     path = tmp_path / "timeline.jsonl"
     timeline = Timeline(path, 0.0)
     timeline.add("note", "one")
-    path.write_text(path.read_text() + '{"elapsed_s": 3, "at_\n')
+    path.write_bytes(path.read_bytes() + b'{"elapsed_s": 3, "at_\xe4')
     Timeline(path, 0.0).add("note", "two")
     assert [entry.text for entry in Timeline(path, 0.0).entries] == ["one", "two"]
+
+
+def test_a_line_of_a_kind_that_is_not_known_is_left_out(tmp_path):
+    path = tmp_path / "timeline.jsonl"
+    Timeline(path, 0.0).add("note", "one")
+    path.write_text(path.read_text() + path.read_text().replace('"note"', '"guess"'))
+    assert [entry.text for entry in Timeline(path, 0.0).entries] == ["one"]
 
 
 def test_only_known_kinds_are_entered(tmp_path):
@@ -158,6 +191,41 @@ def test_what_was_changed_or_is_not_is_said_before_it_is_shipped_or_proven(incid
             act()
     with pytest.raises(GradingError, match="does not run"):
         room.look()
+
+
+# A command
+
+
+def test_a_command_is_told_by_what_it_prints_and_how_it_ends(tmp_path):
+    assert run_command("pwd; echo two >&2; exit 3", tmp_path) == (f"{tmp_path}\ntwo\n", 3)
+
+
+def test_what_takes_too_long_is_ended_with_all_of_its_pipe(tmp_path):
+    with pytest.raises(AppError, match="took too long"):
+        run_command("echo $$ >shell; sleep 1000 | cat", tmp_path, 0.5)
+    shell = int((tmp_path / "shell").read_text())
+    wait_until(lambda: shell not in list_sessions())
+
+
+def test_what_is_in_a_group_of_its_own_is_ended_as_well(tmp_path):
+    """As `timeout` is, which the message advises."""
+    with pytest.raises(AppError, match="took too long"):
+        run_command("echo $$ >shell; timeout 1000 sleep 1000; echo done", tmp_path, 0.5)
+    shell = int((tmp_path / "shell").read_text())
+    wait_until(lambda: shell not in list_sessions())
+
+
+def list_sessions():
+    sessions = set()
+    for pid in psutil.pids():
+        with contextlib.suppress(ProcessLookupError):
+            sessions.add(os.getsid(pid))
+    return sessions
+
+
+def test_what_prints_without_end_is_ended(tmp_path):
+    with pytest.raises(AppError, match="prints too much"):
+        run_command("yes", tmp_path)
 
 
 # The page
@@ -232,7 +300,7 @@ def test_a_site_keeps_what_stays_of_a_late_term():
 @pytest.fixture
 def room(incidents):
     room = IncidentRoom(open_incident(KEY, "monday"))
-    room.rehearsal = make_rehearsal()
+    room.kept.rehearsal = make_rehearsal()
     return room
 
 
@@ -299,6 +367,62 @@ def test_a_fix_that_is_not_in_service_or_not_proven_is_open(room):
     assert "not in service" in " ".join(room.list_open())
 
 
+@pytest.mark.parametrize("kind", ["different_work", "not_fixed", "undecided"])
+def test_only_a_proof_of_the_program_as_it_is_now_proves_it(room, kind):
+    def prove(kind):
+        work = BuildWork("it", ("./it",), 0, 1.0, 3)
+        room.kept.keep_comparison(Comparison("live", kind, "...", 10, work, work, ()))
+        room.timeline.add("proof", "...")
+
+    def is_proven():
+        return "nothing proves" not in " ".join(room.list_open())
+
+    room.incident.source_file.write_text(room.lab.read_source() + "/* changed */\n")
+    room.notice()
+    prove(kind)
+    assert not is_proven()
+    prove("fixed")
+    assert is_proven()
+    room.incident.source_file.write_text(room.lab.read_source() + "/* changed again */\n")
+    assert not is_proven()
+
+
+def test_what_was_judged_before_a_change_is_to_be_judged_again(room):
+    report = GradeReport("incident", "", (Finding("builds", "passed", "Ok.", 0, 0),))
+    room.keep_report(report)
+    assert "It was not judged." not in room.list_open()
+    room.incident.source_file.write_text(room.lab.read_source() + "/* changed */\n")
+    assert "It was not judged." in room.list_open()
+    room.keep_report(report)
+    assert "It was not judged." not in room.list_open()
+
+
+def test_a_service_is_down_until_it_is_started_again_and_not_until_the_room_is(room):
+    def add(at_s, kind, **details):
+        entries.append(TimelineEntry(at_s, 1_000 + at_s, kind, "...", details))
+
+    entries = []
+    add(10, "kill")
+    add(20, "service")  # the room was opened again
+    add(40, "service", runtime="docker")
+    assert count_down(entries) == 30
+    add(50, "kill")
+    add(55, "note")
+    assert count_down(entries) == 35
+
+
+def test_the_judge_is_read_in_the_language_of_who_reads(room, monkeypatch):
+    sentence = term("It builds at {first} and at {last}.", first="-O0", last="-O2")
+    finding = Finding("builds", "passed", sentence, 0, 0)
+    room.keep_report(GradeReport("incident", "", (finding,)))
+    monkeypatch.setenv("LAB_LANG", "zh")
+    page = IncidentRoom(room.incident).write_post_mortem()[1].read_text()
+    assert "用 -O0 和 -O2 都能编译。" in page
+    assert '<html lang="zh-Hans">' in page
+    for english in ("It builds", "The check gave", "Still to be"):
+        assert english not in page
+
+
 def test_who_predicts_a_kill_and_changes_nothing_is_told(room):
     room.answer(oom_seconds=700)
     assert any("mend it" in each for each in room.list_open())
@@ -308,10 +432,14 @@ def test_who_predicts_a_kill_and_changes_nothing_is_told(room):
 
 def test_what_was_kept_is_read_again(room):
     room.keep_report(GradeReport("incident", "", (Finding("builds", "passed", "Ok.", 0, 0),)))
-    room._keep_sample(1.5, 3 * MIB, None)
+    room.kept.keep_sample(1.5, 3 * MIB, None)
+    with (room.incident.folder / "samples.jsonl").open("ab") as file:
+        file.write(b'{"torn \xe4')
     again = IncidentRoom(room.incident)
-    assert again.report == room.report
-    assert again.samples == room.samples
+    assert again.kept.report == room.kept.report
+    assert again.kept.samples == room.kept.samples
+    again.kept.keep_sample(2.5, 4 * MIB, None)
+    assert IncidentRoom(room.incident).kept.samples == again.kept.samples
     assert json.loads((room.incident.folder / "report.json").read_text())["has_passed"]
 
 

@@ -1,13 +1,15 @@
 """What is said in the reader's language, and what stays English."""
 
 import copy
+import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from lablib import language
-from lablib.language import Term, say, term
+from lablib.language import Said, Term, pack_text, say, tell, term, unpack_text
 from lablib.wording import amount_of, count_of, name_unit
 
 PO = """
@@ -51,7 +53,7 @@ def test_english_reads_no_catalogue(monkeypatch):
     monkeypatch.setattr(language, "read_catalogue", None)
     assert say("{count} of {total}", count=3, total=5) == "3 of 5"
     assert say("braces {stay}") == "braces {stay}"
-    assert type(count_of(3, "block")) is str
+    assert say(count_of(3, "block")) == "3 blocks"
 
 
 def test_english_needs_no_babel():
@@ -71,6 +73,11 @@ def test_a_text_is_said_with_its_fields_in_the_same_language():
 
 
 @pytest.mark.usefixtures("chinese")
+def test_what_a_cell_tells_is_printed_in_the_language(capsys):
+    tell("{blocks} are {state}", blocks="3,000", state=term("lost"))
+    assert capsys.readouterr().out == "丢失：3,000\n"
+
+
 def test_without_a_translation_all_of_it_is_english():
     assert say("{blocks} there", blocks=count_of(2, "block")) == "2 blocks there"
     assert say("doubtful") == "doubtful"
@@ -103,3 +110,39 @@ def test_units_are_said_with_their_number_and_by_themselves():
 def test_a_language_that_is_not_known_is_english(monkeypatch):
     monkeypatch.setenv("LAB_LANG", "tlh")
     assert say("{count} pages", count=2) == "2 pages"
+
+
+def test_a_text_crosses_json_and_is_said_on_the_other_side(monkeypatch):
+    failed = term(
+        "can't write to {folder} ({reason})", folder=Path("/a"), reason=term("File exists")
+    )
+    counted = term("{number:g} points", number=1.5)
+    for text in ("plain", failed, counted, Said("seen", {"zh_CN": "看到了"})):
+        crossed = unpack_text(json.loads(json.dumps(pack_text(text))))
+        assert type(crossed) is type(text)
+        assert crossed == text
+        for name in ("en", "zh"):
+            monkeypatch.setenv("LAB_LANG", name)
+            assert say(crossed) == say(text)
+    assert say(failed) == "无法写入 /a（文件已存在）"
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [
+        None,
+        ["a"],
+        {"text": "a"},
+        {"text": 1, "template": "a", "fields": {}},
+        {"text": "a", "template": "{n}", "fields": {}},
+        {"text": "a", "template": "{n}", "fields": {"n": [1]}},
+        {"text": "a", "template": "{n:q}", "fields": {"n": 1}},
+        {"text": "a", "template": "{", "fields": {}},
+        {"text": "a", "template": "a", "fields": ["n"]},
+        {"text": "a", "others": {"zh_CN": 1}},
+        {"text": "a", "others": "zh"},
+    ],
+)
+def test_what_is_no_text_is_refused(packed):
+    with pytest.raises(ValueError, match="is no text"):
+        unpack_text(packed)

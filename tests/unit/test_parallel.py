@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parents[1]
+OPTIONS = ("-p", "no:cacheprovider")
 CONFTEST = """
 from pathlib import Path
+import parallel
 from parallel import UnitScheduling, write_units
 
+parallel.LONG = ("test_long.py",)
 UNITS = Path(__file__).with_name("units.json")
 
 def pytest_configure(config):
@@ -45,16 +48,21 @@ def running(request):
 """
 
 
+@pytest.fixture(params=[2, 3])
+def processes(request):
+    return request.param
+
+
 @pytest.fixture
-def run(tmp_path):
-    """Run test files, given by their text, in two processes; return its output and the notes."""
+def run(tmp_path, processes):
+    """Run test files, given by their text, in processes; return its output and the notes."""
 
     def run_files(**texts):
         (tmp_path / "conftest.py").write_text(CONFTEST)
         for name, text in texts.items():
             (tmp_path / f"{name}.py").write_text(NOTING + text)
         ran = subprocess.run(
-            [sys.executable, "-m", "pytest", "-n2", "-p", "no:cacheprovider", "-q", "."],
+            [sys.executable, "-m", "pytest", f"-n{processes}", *OPTIONS, "-q", "."],
             cwd=tmp_path,
             env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(TESTS)},
             capture_output=True,
@@ -67,7 +75,7 @@ def run(tmp_path):
     return run_files
 
 
-def test_a_unit_stays_together_and_what_is_alone_is_last_with_nothing_beside_it(run):
+def test_a_unit_stays_together_and_what_is_alone_is_last_with_nothing_beside_it(run, processes):
     ran, notes = run(
         test_a="@pytest.mark.alone\ndef test_alone_a(): pass\n"
         "@pytest.mark.parametrize('n', range(20))\ndef test_a(n): time.sleep(0.01)\n"
@@ -81,7 +89,18 @@ def test_a_unit_stays_together_and_what_is_alone_is_last_with_nothing_beside_it(
     assert [name for _, name in notes[-2:]] == ["test_alone_a", "test_alone_b"]
     for words in ("test_a[", "test_b[", "shared", "alone"):
         assert len({process for process, name in notes if words in name}) == 1, words
-    assert len({process for process, _ in notes}) == 2
+    assert len({process for process, _ in notes}) == processes
+
+
+def test_a_long_unit_is_begun_first_wherever_it_stands(run):
+    ran, notes = run(
+        **{f"test_{letter}": "def test_short(): time.sleep(0.1)\n" for letter in "abcdefgh"},
+        test_long="def test_long(): pass\n",
+        test_z="def test_short(): pass\n",
+    )
+    assert ran.returncode == 0, ran.stdout
+    (process,) = {process for process, name in notes if name == "test_long"}
+    assert next(name for other, name in notes if other == process) == "test_long"
 
 
 def test_only_what_runs_by_itself(run):

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -91,15 +92,56 @@ def test_a_slide_has_its_title_its_unseen_cells_and_its_recording():
     recorded.cells[2].outputs = [nbformat.v4.new_output("stream", text="what came out")]
     deck = make_deck(notebook, recorded, {"cell-02": "Minute 3. Say it."})
     first, second = deck.metadata[DECK]["slides"]
-    assert deck.metadata[DECK]["label"] == "RECORDED, not live: run on 2026-11-23 under Linux 6.12"
+    assert (
+        deck.metadata[DECK]["words"]["label"]
+        == "RECORDED, not live: run on 2026-11-23 under Linux 6.12"
+    )
     assert first["title"] == "A part"
     assert list(first["cells"]) == ["cell-02", "cell-04"]
-    assert list(first["runs"]) == ["cell-01", "cell-02", "cell-04"]
+    assert list(first["runs"]) == ["imports", "cell-01", "cell-02", "cell-04"]
     assert list(second["runs"]) == ["cell-05", "cell-06"]
     assert (first["notes"], second["notes"]) == ("Minute 3. Say it.", "")
     assert "what came out" in first["recorded"]
     assert "left out" not in first["recorded"]
-    assert [cell.outputs for cell in deck.cells] == [[]] * 5
+    assert [cell.outputs for cell in deck.cells] == [[]] * 6
+
+
+def test_what_a_deck_imports_is_there_before_its_first_cell_and_binds_no_name():
+    cells = [make_cell("slide", "import os.path\nfrom json import loads\nloads('1')", 1)]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    deck = make_deck(notebook, pretend_it_ran(notebook), {})
+    assert "['json', 'os.path']" in deck.cells[0].source
+    assert deck.metadata[DECK]["ahead"] == ["imports"]
+    names = {}
+    exec(deck.cells[0].source, names)
+    assert not {"os", "json", "loads"} & names.keys()
+
+
+def make_one_cell_deck(facts):
+    cell = make_cell("slide", "time.sleep(5)", 1)
+    cell.metadata[DECK] = facts
+    notebook = nbformat.v4.new_notebook(cells=[cell])
+    return make_deck(notebook, pretend_it_ran(notebook), {})
+
+
+def test_a_cell_may_run_ahead_and_wait_for_less_than_in_the_notebook():
+    facts = {"ahead": True, "waits_s": 3, "instead": {"sleep(5)": "sleep(3)"}}
+    deck = make_one_cell_deck(facts)
+    assert deck.cells[-1].source == "time.sleep(3)"
+    assert deck.metadata[DECK]["ahead"] == ["imports", "cell-01"]
+    assert deck.metadata[DECK]["waits_s"] == {"cell-01": 3}
+
+
+def test_a_text_to_replace_that_has_gone_is_an_error():
+    with pytest.raises(LabError, match="cell-01 has no sleep"):
+        make_one_cell_deck({"instead": {"sleep(6)": "sleep(3)"}})
+
+
+def test_in_chinese_everything_around_the_cells_is_chinese(monkeypatch):
+    monkeypatch.setenv("LAB_LANG", "zh")
+    facts = make_deck_of("09").metadata[DECK]
+    said = [*facts["words"].values(), *(slide["notes"] for slide in facts["slides"])]
+    assert all(re.search("[\u4e00-\u9fff]", text) for text in said)
 
 
 def test_a_notebook_without_slides_is_refused():

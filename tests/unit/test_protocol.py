@@ -1,5 +1,6 @@
 """Messages between client and service, also those that an attacker would send."""
 
+import json
 import socket
 import struct
 
@@ -7,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lablib.errors import TracerError
+from lablib.errors import TargetError, TracerError
+from lablib.language import term
 from lablib.tracing import protocol
 
 
@@ -55,3 +57,28 @@ def test_no_bytes_make_the_reader_fail_otherwise(data):
         except TracerError:
             return
         assert message is None or isinstance(message[0], dict)
+
+
+def test_an_error_crosses_in_english_and_is_said_in_the_readers_language(monkeypatch):
+    error = TargetError(term("there is no process {pid}", pid=7), term("trace it again"))
+    crossed = protocol.read_error(json.loads(json.dumps(protocol.describe_error(error))))
+    assert type(crossed) is TargetError
+    assert str(crossed) == str(error) == "there is no process 7; trace it again"
+    monkeypatch.setenv("LAB_LANG", "zh")
+    assert str(crossed) == "没有进程 7；请重新跟踪它"
+    assert crossed.message == "there is no process 7"
+
+
+@pytest.mark.parametrize(
+    "described",
+    [
+        None,
+        {"kind": "LabError", "message": "a"},
+        {"kind": "say", "message": "a", "fix": ""},
+        {"kind": 1, "message": "a", "fix": ""},
+        {"kind": "LabError", "message": {"text": "a", "template": "{", "fields": {}}, "fix": ""},
+    ],
+)
+def test_an_error_that_cant_be_read_is_one_too(described):
+    with pytest.raises(TracerError, match="an error that can't be read"):
+        raise protocol.read_error(described)

@@ -8,6 +8,7 @@ import pytest
 from test_analysis import make_trace
 
 from lablib.errors import RecordingError
+from lablib.language import Term, term
 from lablib.recording import FORMAT, load_recording, load_trace, save_recording, save_trace
 
 
@@ -24,6 +25,20 @@ def test_mappings_and_how_it_ended_survive_too(tmp_path):
     )
     trace = dataclasses.replace(trace, snapshots=(last,), sample_bytes=4096)
     assert load_trace(save_trace(trace, tmp_path / "a.json.gz")) == trace
+
+
+def test_a_text_for_the_reader_keeps_its_template(tmp_path):
+    """It was recorded in English, and is said in the language of whoever replays it."""
+    blocks = term("{number} blocks", number=3)
+    sentence = term("{blocks} of {name}, {share:.1f}", blocks=blocks, name="f", share=0.25)
+    trace = dataclasses.replace(make_trace([1]), source=sentence)
+    path = save_recording({"trace": trace, "text": sentence}, tmp_path / "a.json.gz")
+    value = load_recording(path).value
+    for text in (value["trace"].source, value["text"]):
+        assert text == "3 blocks of f, 0.2"
+        assert isinstance(text, Term)
+        assert (text.template, text.fields["share"]) == (sentence.template, 0.25)
+        assert text.fields["blocks"].template == "{number} blocks"
 
 
 @pytest.mark.parametrize("content", [b"", b"\x1f\x8b broken", b"{}", b"\0" * 100])
@@ -57,6 +72,10 @@ def rewrite(path, change):
         lambda document: document.pop("kernel"),
         lambda document: document["value"].update(kind="Path"),
         lambda document: document["value"].update(kind="plain", value=[1]),
+        lambda document: document["value"].update(kind="plain", value={"text": "a"}),
+        lambda document: document["value"].update(
+            kind="plain", value={"text": 1, "template": "{n}", "fields": {"n": [1]}}
+        ),
         lambda document: document["value"]["fields"].update(snapshots=1),
         lambda document: document["value"]["fields"].update(seconds=1),
         lambda document: document["value"]["fields"].update(kernel=5),

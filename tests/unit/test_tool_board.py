@@ -8,7 +8,8 @@ from lablib.plots.tools import read_costs
 from lablib.recording import save_recording
 from lablib.records import TOOL_OUTCOMES, ToolMatrix, ToolReport, ToolRun
 from lablib.teaching import ToolBoard, ToolGuide
-from lablib.teaching.tool_board import LETTERS, choices_of, render_run
+from lablib.teaching.tool_board import LETTERS, choices_of
+from lablib.teaching.tool_inspection import render_run
 from lablib.tools import EXHIBITS, Tool
 
 

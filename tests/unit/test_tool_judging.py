@@ -1,11 +1,13 @@
 """Found, seen, missed, false alarm or quiet: a report against the truth; and absent tools."""
 
+import re
 from types import SimpleNamespace
 
 import pytest
 
 from lablib.apps import find_source, read_truth
 from lablib.errors import PrivilegeError
+from lablib.language import say
 from lablib.records import Frame, ToolFinding, ToolReport, ToolTotal
 from lablib.tools import EXHIBITS, TOOLS, judge_report, run_tool
 from lablib.tools.catalogue import Exhibit, Tool
@@ -62,8 +64,11 @@ def test_the_wrong_function_is_missed_and_named():
 
 def test_the_amount_without_a_name_is_seen():
     assert judge(report(finding(function(None), function("start_thread"))))[0] == "seen"
+    assert judge(report(finding(function(None), size_bytes=128 << 20)))[0] == "missed"
     part = finding(function(None), size_bytes=8192 * TERMS // 3)
-    assert judge(report(part))[0] == "missed"
+    outcome, said = judge(report(part))
+    assert outcome == "missed"
+    assert said == "It lists 1 MiB in 400 blocks, with no function of the program."
 
 
 def test_a_total_that_grows_is_seen_and_a_flat_one_is_not():
@@ -88,11 +93,38 @@ def test_complaining_of_what_is_in_use_is_a_false_alarm():
     assert "resolve" in said
 
 
+def test_each_exhibit_is_told_as_its_truth_tells_it():
+    for exhibit in EXHIBITS:
+        assert exhibit.summary == read_truth(exhibit.name)["summary"]
+
+
 def test_each_exhibit_leaks_enough_for_any_total_to_show_it():
     for exhibit in EXHIBITS:
         for leak in read_truth(exhibit.name)["leaks"]:
             if leak["what"] != "open_files":
                 assert leak["bytes_per_term"] * exhibit.terms >= 4 * (64 << 10), exhibit.name
+
+
+def test_each_sentence_has_its_chinese(monkeypatch):
+    """Also when it was judged, and recorded, under English."""
+    said = [
+        judge(report(finding(function("calloc"), function("fibonacci"))))[1],
+        judge(report(finding(function("main"))))[1],
+        judge(report(finding(function(None))))[1],
+        judge(report(finding(function(None), size_bytes=8192)))[1],
+        judge(report())[1],
+        judge(report(finding(function("log_in"), is_complaint=False)), "session_registry")[1],
+        judge(report(totals=(ToolTotal("RSS", 0, 1 << 22),)))[1],
+        judge(report(totals=(ToolTotal("RSS", 0, 1 << 22),)), "lru_cache")[1],
+        judge(report(finding(function("resolve"))), "lru_cache")[1],
+        judge(report(finding(function(None))), "lru_cache")[1],
+        judge(report(), "lru_cache")[1],
+        judge(report(totals=(ToolTotal("files", 3, 78, "files"),)), "open_files", 100)[1],
+    ]
+    monkeypatch.setenv("LAB_LANG", "zh")
+    for sentence in said:
+        assert say(sentence) != sentence
+        assert not re.search(r"[a-z]{3,} [a-z]{3,}", say(sentence)), say(sentence)
 
 
 EXHIBIT = Exhibit("fib_fixed", 1, "all freed")

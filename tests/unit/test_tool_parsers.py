@@ -59,8 +59,60 @@ def test_massif_tells_what_grows_from_what_is_only_in_use():
 MASSIF = "massif-3.19.0-cache_and_leak.txt"
 
 
-def test_massif_without_a_snapshot_has_nothing():
-    assert list(parse_massif("desc: --massif-out-file=x\ncmd: x\ntime_unit: i\n")) == []
+BEGUN = "desc: --massif-out-file=x\ncmd: x\ntime_unit: i\n"
+
+
+@pytest.mark.parametrize(
+    ("parse", "name", "last_part"),
+    [
+        (parse_memcheck, "memcheck-3.19.0-fib_leak.txt", "=="),
+        (parse_massif, MASSIF, "#-----------"),
+        (parse_heaptrack, "heaptrack-1.4.0-fib_leak.txt", "total runtime"),
+    ],
+)
+def test_a_report_that_breaks_off_is_refused_wherever_that_is(parse, name, last_part):
+    """Else what stood behind would be "missed". Massif's may end after any snapshot."""
+    text = read(name).rstrip()
+    first = text.rindex(last_part) if parse is parse_massif else 0
+    last = text.rindex("\n") if parse is parse_massif else text.rindex(last_part)
+    for end in range(first + len(last_part), last, max(1, (last - first) // 20)):
+        with pytest.raises(NoReportError):
+            list(parse(text[:end]))
+
+
+@pytest.mark.parametrize("text", ["", "all is well\n", BEGUN])
+@pytest.mark.parametrize("parse", [parse_memcheck, parse_massif, parse_heaptrack, parse_mtrace])
+def test_what_is_no_report_is_refused(parse, text):
+    with pytest.raises(NoReportError):
+        list(parse(text))
+
+
+def test_memcheck_may_stamp_each_line_with_the_time():
+    text = read("memcheck-3.19.0-fib_leak.txt")
+    lines = [line.replace("==", "==00:00:00:00.676 ", 1) for line in text.splitlines()]
+    assert list(parse_memcheck("\n".join(lines))) == list(parse_memcheck(text))
+
+
+def test_memcheck_frames_without_a_name_or_a_place_keep_their_callers():
+    text = (
+        "==7== 80 bytes in 2 blocks are definitely lost in loss record 1 of 1\n"
+        "==7==    at 0x4848899: malloc (in /usr/libexec/valgrind/vgpreload.so)\n"
+        "==7==    by 0x10930A: ???\n"
+        "==7==    by 0x10930B: ??? (in /opt/my apps/leak)\n"
+        "==7==    by 0x10930C: operator new(unsigned long) (new.cpp:12)\n"
+        "==7==    by 0x10930D: (below main) (libc-start.c:308)\n"
+        "==7== \n"
+        "==7== ERROR SUMMARY: 1 errors from 1 contexts (suppressed: 0 from 0)\n"
+    )
+    (lost,) = parse_memcheck(text)
+    assert [frame.module for frame in lost.frames] == ["vgpreload.so", "", "leak", "", ""]
+    assert places(lost) == [
+        ("malloc", None, None),
+        (None, None, None),
+        (None, None, None),
+        ("operator new(unsigned long)", "new.cpp", 12),
+        ("(below main)", "libc-start.c", 308),
+    ]
 
 
 def test_heaptrack_joins_the_place_of_the_call_and_each_stack_that_led_there():
@@ -76,6 +128,18 @@ def test_heaptrack_joins_the_place_of_the_call_and_each_stack_that_led_there():
 def test_heaptrack_names_the_callers_of_a_library():
     (blocks,) = parse_heaptrack(read("heaptrack-1.4.0-thread_stacks.txt"))
     assert "start_sending" in [frame.function for frame in blocks.frames]
+
+
+def test_heaptrack_without_symbols_has_frames_without_names():
+    text = (
+        "MEMORY LEAKS\n1.20K leaked over 3 calls from\n0x55d1\n  in ??\n"
+        "1.20K leaked over 3 calls from:\n    f(int)\n      at ./a.c:4\n      in /opt/my app\n"
+        "  and 20B from 2 other places\n\ntotal runtime: 0.10s.\n"
+    )
+    (leak,) = parse_heaptrack(text)
+    assert leak.size_bytes == 1200
+    assert places(leak) == [(None, None, None), ("f(int)", "./a.c", 4)]
+    assert [frame.module for frame in leak.frames] == ["??", "my app"]
 
 
 def test_heaptrack_measures_the_program_itself():
@@ -105,6 +169,28 @@ def test_a_sanitizer_that_knows_only_the_module_names_that():
     assert (leak.frames[0].function, leak.frames[0].module) == (None, "x.so")
 
 
+def test_a_sanitizer_of_another_compiler_is_read_too():
+    """gcc 13 and clang: build-ids, columns, paths with blanks, names of C++."""
+    text = (
+        "Direct leak of 80 byte(s) in 2 object(s) allocated from:\n"
+        "    #0 0x7f1 in operator new(unsigned long) ../../libsanitizer/asan/new.cpp:99\n"
+        "    #1 0x7f2 in fibonacci(int) /home/ann/my programs/fib leak.c:19:12\n"
+        "    #2 0x7f3 in __libc_start_main (/lib/x86_64/libc.so.6+0x2784) (BuildId: 51657f8)\n"
+        "    #3 0x7f4  (<unknown module>)\n"
+        "    #4 0x7f5  (/opt/my app/leak+0x1234) (BuildId: 0a)\n"
+        "\nSUMMARY: AddressSanitizer: 80 byte(s) leaked in 2 allocation(s).\n"
+    )
+    (leak,) = parse_sanitizer(text)
+    assert places(leak) == [
+        ("operator new(unsigned long)", "new.cpp", 99),
+        ("fibonacci(int)", "fib leak.c", 19),
+        ("__libc_start_main", None, None),
+        (None, None, None),
+        (None, None, None),
+    ]
+    assert [frame.module for frame in leak.frames[2:]] == ["libc.so.6", "", "leak"]
+
+
 def test_mtrace_knows_lines_and_no_functions():
     found = list(parse_mtrace(read("mtrace-glibc-2.36-fib_leak.txt")))
     assert [(each.size_bytes, each.blocks) for each in found] == [(327_680, 40)]
@@ -112,7 +198,8 @@ def test_mtrace_knows_lines_and_no_functions():
 
 
 def test_mtrace_of_a_stripped_program_has_an_address_only():
-    (found,) = parse_mtrace("0x000055d0c0de12a0     0x64  at 0x55d0c0dd9185\n")
+    text = "\nMemory not freed:\n-----\n0x000055d0c0de12a0     0x64  at 0x55d0c0dd9185\n"
+    (found,) = parse_mtrace(text)
     assert (found.size_bytes, found.frames[0].line) == (100, None)
 
 
@@ -155,6 +242,20 @@ def test_bpftrace_leaves_out_what_was_freed_and_keeps_addresses_without_names():
     )
     (found,) = parse_bpftrace(text)
     assert [frame.function for frame in found.frames] == [None, "main"]
+
+
+def test_bpftrace_with_debug_information_names_files_and_what_was_inlined():
+    text = (
+        "live now:\n@live[\n    [inlined] g@/home/ann/a b.c:7\n    f+37@/home/ann/a b.c:14\n"
+        "    fopen@@GLIBC_2.2.5+12\n    <unwind failure>\n]: 80\n\nthat is all\n"
+    )
+    (found,) = parse_bpftrace(text)
+    assert places(found) == [
+        ("g", "/home/ann/a b.c", 7),
+        ("f", "/home/ann/a b.c", 14),
+        ("fopen@@GLIBC_2.2.5", None, None),
+        (None, None, None),
+    ]
 
 
 def test_memleak_frames_have_functions_and_modules():

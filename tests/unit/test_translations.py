@@ -11,6 +11,7 @@ from lablib.localising import GLOSSARY, split_sections, translate_sections
 from lablib.messages import (
     NOTEBOOKS_DIR,
     OWN,
+    PRESENTING,
     Message,
     find_texts,
     find_words,
@@ -30,7 +31,7 @@ LINK = re.compile(r"\]\(([^)\s]+)\)")
 TAG = re.compile(r"</?\w+[^>]*>")
 LOCALE = "zh_CN"
 NAMES = sorted(path.stem for path in NOTEBOOKS_DIR.glob("*.ipynb"))
-CATALOGUES = [OWN, GLOSSARY, *NAMES]
+CATALOGUES = [OWN, GLOSSARY, PRESENTING, *NAMES]
 
 
 def read_catalogue(name):
@@ -147,9 +148,10 @@ def write(path, catalogue):
 def test_the_texts_of_a_notebook_are_its_text_cells_and_what_its_code_tells_the_reader():
     code = (
         '!free -m "of this machine"\n'
-        'asked = predict("How many pages?", "pages", choices=["all of them", name])\n'
+        'asked = predict("How many pages?", "pages", choices=["all of them", "none", name])\n'
         'print("not for translation")\n'
         'show_table("What is there", ("process", "in pages", "RSS"), rows)\n'
+        'began = panel.mark("released")\n'
         'title = f"process {pid} now"\n'
     )
     notebook = make_notebook(("markdown", "# A title\n\nA text."), ("code", code))
@@ -160,7 +162,7 @@ def test_the_texts_of_a_notebook_are_its_text_cells_and_what_its_code_tells_the_
         Message("What is there", "nb.ipynb cell-02/2"),
         Message("in pages", "nb.ipynb cell-02/3"),
     ]
-    assert list(find_words(parse_cell(code))) == ["{number} pages", "process"]
+    assert list(find_words(parse_cell(code))) == ["{number} pages", "none", "process", "released"]
     assert list(find_texts("x = 'one two'")) == ["one two"]
 
 
@@ -219,6 +221,55 @@ def test_a_link_to_a_term_finds_it_in_translation():
         found = TRANSLATED_HEADING.match(catalogue[section].string)
         assert found, section
         assert found.groups() == (term.replace(" ", "-"), term)
+
+
+DEFINED = re.compile(r"\[\*\*([^*\]]+)\*\*\]\(glossary\.md#([\w-]+)\)")
+NAMED = re.compile(r"(?<!\*)\*([^*]+)\*(?!\*)")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_term_is_called_what_the_glossary_calls_it(name):
+    sections = {}
+    for message in read_catalogue(GLOSSARY):
+        if message.id and (found := TRANSLATED_HEADING.match(message.string)):
+            sections[found[1]] = message.string
+    for message in read_catalogue(name):
+        for words, anchor in DEFINED.findall(message.string):
+            assert words in sections[anchor], anchor
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_text_names_what_is_on_the_screen_as_the_screen_does(name):
+    """A column or a button, said in italics, of two words at least: others may be by chance."""
+    on_screen = {m.id.lower(): m.string for m in read_catalogue(OWN) if " " in m.id}
+    for message in read_catalogue(name):
+        for words in NAMED.findall(message.id):
+            shown = on_screen.get(join_lines(words).lower().rstrip("."))
+            assert shown is None or shown in message.string, words
+
+
+HAN = r"[\u4e00-\u9fff]"
+SLIP = re.compile(
+    rf"{HAN}[,;:?!()\"]|[,;:?!()\"]{HAN}|{HAN}[A-Za-z0-9]|[A-Za-z0-9%]{HAN}|{HAN}`|`{HAN}"
+)
+
+
+def find_slips(translated):
+    """Punctuation of half width beside Chinese, and Latin words without a space before or after."""
+    flat = re.sub(r"\]\([^)\s]*\)", "]", CODE.sub("`x`", TAG.sub("", translated)))
+    flat = flat.replace("**", "").replace("[", "").replace("]", "")
+    return [flat[max(0, slip.start() - 9) : slip.end() + 9] for slip in SLIP.finditer(flat)]
+
+
+@pytest.mark.parametrize("name", CATALOGUES)
+def test_chinese_has_wide_punctuation_and_a_space_before_latin_words(name):
+    assert [slip for message in read_catalogue(name) for slip in find_slips(message.string)] == []
+
+
+@pytest.mark.parametrize("text", ["页,", "(页", '页"', "4 KiB页", "页RSS", "看`free`", "30 %的"])
+def test_a_slip_of_the_pen_is_found(text):
+    assert find_slips(text)
+    assert find_slips("页，（页）“页” 4 KiB 页，RSS 页，`free` 看 **30 %** 的") == []
 
 
 def test_a_term_that_has_changed_stays_english_and_makes_the_catalogue_wrong(tmp_path):

@@ -45,6 +45,7 @@ from lablib.grading.checks.output import (
 from lablib.grading.checks.sanitizer import check_no_memory_errors
 from lablib.grading.evidence import Evidence
 from lablib.grading.labs import Check
+from lablib.language import term
 from lablib.records import Finding
 
 _MAX_SENTENCE = 400
@@ -73,6 +74,9 @@ def run_check(check: Check, evidence: Evidence) -> Finding:
         sentence = CHECKS[check.kind](evidence, check)
         return Finding(check.kind, "passed", sentence, check.points, check.points)
     except Failed as found:
-        return Finding(check.kind, "failed", shorten(str(found), _MAX_SENTENCE), 0, check.points)
-    except NotChecked as reason:
-        return Finding(check.kind, "unchecked", f"Not checked: {reason}", 0, check.points)
+        return Finding(
+            check.kind, "failed", shorten(found.sentence, _MAX_SENTENCE), 0, check.points
+        )
+    except NotChecked as refusal:
+        sentence = term("Not checked: {reason}", reason=refusal.sentence)
+        return Finding(check.kind, "unchecked", sentence, 0, check.points)

@@ -2,38 +2,56 @@
 
 from __future__ import annotations
 
+import re
 import signal
 
 from lablib.grading.evidence import Evidence
 from lablib.grading.limits import TOTAL_BYTES
 from lablib.grading.measuring import Measurement
 from lablib.grading.sandbox import Run
+from lablib.language import term
 from lablib.wording import make_printable
 
 _MAX_LINE = 60
 
 _LIMITS = {
-    "output": "printed without end",
-    "memory": f"took more than the {TOTAL_BYTES >> 20} MiB of memory that all of it may have",
-    "disk": "filled the room that it has for files",
-    "processes": "had too many processes and threads at one time",
+    "output": term("printed without end"),
+    "memory": term(
+        "took more than the {mib} MiB of memory that all of it may have", mib=TOTAL_BYTES >> 20
+    ),
+    "disk": term("filled the room that it has for files"),
+    "processes": term("had too many processes and threads at one time"),
 }
 """What ended a run -> what it did, in words that follow "it"."""
 
+_SANITIZER_LIMIT = re.compile(r"hard rss limit exhausted \((\d+)Mb")
+"""AddressSanitizer looks ten times a second: a fast program meets the limit of the group first."""
 
-class Failed(Exception):
-    """What a check found wrong, as a sentence."""
+
+class Refusal(Exception):
+    """Why a check was not passed, as a `sentence`, which may be a `term`."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
 
 
-class NotChecked(Exception):
-    """Why a check could not be made, as a sentence."""
+class Failed(Refusal):
+    """What a check found wrong."""
+
+
+class NotChecked(Refusal):
+    """Why a check could not be made."""
 
 
 def require_build(evidence: Evidence, level: str) -> None:
     """Fail unless the submission builds at this level."""
     built = evidence.build(level)
     if not built.is_built:
-        raise Failed(f"It does not build at {level}: {make_printable(built.complaint)}.")
+        complaint = make_printable(built.complaint)
+        raise Failed(
+            term("It does not build at {level}: {complaint}.", level=level, complaint=complaint)
+        )
 
 
 def measure(evidence: Evidence, level: str, terms: int) -> Measurement:
@@ -42,23 +60,50 @@ def measure(evidence: Evidence, level: str, terms: int) -> Measurement:
     measurement = evidence.measure(level, terms)
     run = measurement.run
     if run.exit_code != 0 or run.ended_by != "itself":
-        raise Failed(f"At {level}, over {terms:,} terms, it {describe_end(run)}.")
+        raise Failed(
+            term(
+                "At {level}, over {terms:,} terms, it {end}.",
+                level=level,
+                terms=terms,
+                end=describe_end(run),
+            )
+        )
     if measurement.has_executed:
-        raise Failed(f"At {level} it became another program: its own work is what is looked at.")
+        raise Failed(
+            term(
+                "At {level} it became another program: its own work is what is looked at.",
+                level=level,
+            )
+        )
     return measurement
 
 
 def describe_end(run: Run) -> str:
     """Return how a run ended that should not have, in words that follow "it"."""
     if run.ended_by == "time":
-        return f"still ran after {run.seconds:.0f} s, and was ended"
+        return term("still ran after {seconds:.0f} s, and was ended", seconds=run.seconds)
     if run.ended_by in _LIMITS:
-        return f"{_LIMITS[run.ended_by]}, and was ended"
-    said = run.errors.strip().splitlines()
-    saying = f', and said "{shorten(said[-1])}"' if said else ""
+        return term("{excess}, and was ended", excess=_LIMITS[run.ended_by])
+    said = _find_last_words(run.errors)
+    if limit := _SANITIZER_LIMIT.match(said):
+        return term(
+            "took more than the {mib} MiB of memory that it may have, and was ended", mib=limit[1]
+        )
+    saying = term(", and said {words}", words=quote(said)) if said else ""
     if run.exit_code < 0:
-        return f"was ended by {_name_signal(-run.exit_code)}{saying}"
-    return f"ended with exit code {run.exit_code}{saying}"
+        name = _name_signal(-run.exit_code)
+        return term("was ended by {signal}{saying}", signal=name, saying=saying)
+    return term("ended with exit code {code}{saying}", code=run.exit_code, saying=saying)
+
+
+def _find_last_words(errors: str) -> str:
+    """Return the line that says why a program ended: the last, but for AddressSanitizer's.
+
+    That one says it first, and lists addresses and mappings after it.
+    """
+    lines = errors.strip().splitlines()
+    reasons = (line.partition("AddressSanitizer: ") for line in lines)
+    return next((reason for _, name, reason in reasons if name), lines[-1] if lines else "")
 
 
 def _name_signal(number: int) -> str:
@@ -75,5 +120,5 @@ def quote(line: str) -> str:
 
 def shorten(line: str, most: int = _MAX_LINE) -> str:
     """Return a submission's own words, shortened, with nothing to interpret."""
-    text = make_printable(line)
+    text = line if line.isprintable() else make_printable(line)
     return text if len(text) <= most else text[: most - 3] + "..."

@@ -10,6 +10,7 @@ from lablib.grading.building import LEVELS
 from lablib.grading.checks.failing import Failed, NotChecked, measure
 from lablib.grading.evidence import Evidence
 from lablib.grading.labs import Check
+from lablib.language import term
 from lablib.records import StackCost
 from lablib.wording import count_of
 
@@ -27,9 +28,10 @@ def check_flat_heap(evidence: Evidence, check: Check) -> str:
     for level in LEVELS:
         twice, four_times = (measure(evidence, level, n * terms) for n in (2, 4))
         if twice.trace is None or four_times.trace is None:
-            raise NotChecked(f"the tracer could not look: {twice.untraced or four_times.untraced}.")
+            reason = twice.untraced or four_times.untraced
+            raise NotChecked(term("the tracer could not look: {reason}.", reason=reason))
         if not (twice.trace.is_complete and four_times.trace.is_complete):
-            raise NotChecked("the tracer has missed events.")
+            raise NotChecked(term("the tracer has missed events."))
         costs = measure_costs(twice.trace, four_times.trace).values()
         blocks = sum(cost.allocated_blocks for cost in costs)
         leaks = [cost for cost in costs if _is_leak(cost, check)]
@@ -41,12 +43,18 @@ def check_flat_heap(evidence: Evidence, check: Check) -> str:
         for cost in costs:
             if _is_piled_up(cost, 2 * terms, check.parameters.get("pile_share", MAX_PILE_SHARE)):
                 raise Failed(
-                    f"At {level} {name_site(cost.usage)} gives back what it took only at the very "
-                    f"end: {cost.peak_bytes:,} bytes were held at one time."
+                    term(
+                        "At {level} {site} gives back what it took only at the very end: "
+                        "{peak:,} bytes were held at one time.",
+                        level=level,
+                        site=name_site(cost.usage),
+                        peak=cost.peak_bytes,
+                    )
                 )
-    return (
-        f"Nothing is kept: {2 * terms:,} more terms allocate {count_of(blocks, 'block')}, "
-        "and all are given back."
+    return term(
+        "Nothing is kept: {terms:,} more terms allocate {blocks}, and all are given back.",
+        terms=2 * terms,
+        blocks=count_of(blocks, "block"),
     )
 
 
@@ -58,7 +66,7 @@ def _count_events(evidence: Evidence, check: Check) -> tuple[str, int]:
     """
     terms, per = evidence.lab.terms, check.parameters.get("per")
     if not per:
-        return "term", 2 * terms
+        return term("term"), 2 * terms
     twice, four_times = (
         sum(per["shown_by"] in line for line in evidence.expect_output(n * terms).splitlines())
         for n in (2, 4)
@@ -69,9 +77,15 @@ def _count_events(evidence: Evidence, check: Check) -> tuple[str, int]:
 def _describe_leak(cost: StackCost, word: str, events: int, level: str) -> str:
     each = cost.kept_bytes / events
     amount = f"{each:,.0f}" if each == int(each) else f"{each:,.2f}"
-    return (
-        f"Still {amount} bytes a {word} from {name_site(cost.usage)} at {level}: "
-        f"{count_of(cost.kept_blocks, 'block')} of {cost.allocated_blocks:,} are never given back."
+    return term(
+        "Still {amount} bytes a {word} from {site} at {level}: "
+        "{blocks} of {allocated:,} are never given back.",
+        amount=amount,
+        word=word,
+        site=name_site(cost.usage),
+        level=level,
+        blocks=count_of(cost.kept_blocks, "block"),
+        allocated=cost.allocated_blocks,
     )
 
 

@@ -8,23 +8,24 @@ from lablib.grading.checks.output import compare_output
 from lablib.grading.evidence import Evidence
 from lablib.grading.labs import Check
 from lablib.grading.measuring import Glance, Measurement
+from lablib.language import term
 from lablib.wording import make_printable
 
 _KERNEL_WORDS = {
-    "rss_anon_bytes": ("bytes of anonymous memory", 128 << 10),
-    "vm_size_bytes": ("bytes of address space", 256 << 10),
-    "open_files": ("open files", 0),
-    "threads": ("threads", 0),
-    "mappings": ("mappings", 2),
+    "rss_anon_bytes": (term("bytes of anonymous memory"), 128 << 10),
+    "vm_size_bytes": (term("bytes of address space"), 256 << 10),
+    "open_files": (term("open files"), 0),
+    "threads": (term("threads"), 0),
+    "mappings": (term("mappings"), 2),
 }
 """What the kernel counts -> its words, and how much more of it 2N further terms may leave."""
 
 _STATIC_ROOM_BYTES = 256 << 10
 
 _UNWATCHED_WORDS = {
-    "peak_rss_bytes": ("resident bytes", 4 << 20),
-    "vm_size_bytes": ("bytes of address space", 1 << 20),
-    "open_files": ("open files", 8),
+    "peak_rss_bytes": (term("resident bytes"), 4 << 20),
+    "vm_size_bytes": (term("bytes of address space"), 1 << 20),
+    "open_files": (term("open files"), 8),
 }
 """The same for what a run without a tracer had in the middle of its work."""
 
@@ -40,11 +41,27 @@ def check_flat_kernel(evidence: Evidence, check: Check) -> str:
         if after - before > tolerance:
             opener, newest = _name_files(four_times) if what == "open_files" else ("", "")
             raise Failed(
-                f"At {level} it has {after:,} {words} at the end of {4 * terms:,} terms, and had "
-                f"{before:,} at the end of {2 * terms:,}: {(after - before) / 2 / terms:,.2f} more "
-                f"with each term{opener}.{newest}"
+                term(
+                    "At {level} it has {after:,} {words} at the end of {late:,} terms, and had "
+                    "{before:,} at the end of {early:,}: {more:,.2f} more with each term"
+                    "{opener}.{newest}",
+                    level=level,
+                    after=after,
+                    words=words,
+                    late=4 * terms,
+                    before=before,
+                    early=2 * terms,
+                    more=(after - before) / 2 / terms,
+                    opener=opener,
+                    newest=newest,
+                )
             )
-    return f"The kernel counts as many {words} after {4 * terms:,} terms as after {2 * terms:,}."
+    return term(
+        "The kernel counts as many {words} after {late:,} terms as after {early:,}.",
+        words=words,
+        late=4 * terms,
+        early=2 * terms,
+    )
 
 
 def check_left_alone(evidence: Evidence, check: Check) -> str:
@@ -53,7 +70,7 @@ def check_left_alone(evidence: Evidence, check: Check) -> str:
     takes = measure(evidence, LEVELS[-1], terms).peak_vm_size_bytes
     took = evidence.measure_handed_out(terms).peak_vm_size_bytes
     if takes is None or took is None:
-        raise NotChecked("the program's end could not be looked at.")
+        raise NotChecked(term("the program's end could not be looked at."))
     if takes < check.parameters["least_share"] * took:
         raise Failed(
             f"Over {terms:,} terms it takes {takes:,} bytes of address space, and took {took:,} as "
@@ -69,7 +86,7 @@ def check_static_room(evidence: Evidence, check: Check) -> str:
         has = measure(evidence, level, terms).static_bytes
         had = evidence.measure_handed_out(terms).static_bytes
         if has is None or had is None:
-            raise NotChecked("the program's end could not be looked at.")
+            raise NotChecked(term("the program's end could not be looked at."))
         if has - had > check.parameters.get("tolerance", _STATIC_ROOM_BYTES):
             raise Failed(
                 f"At {level} its static data is {has:,} bytes, and was {had:,} as it was handed "
@@ -89,23 +106,29 @@ def check_flat_unwatched(evidence: Evidence, check: Check) -> str:
     words, allowed = _UNWATCHED_WORDS[what]
     allowed = check.parameters.get("tolerance", allowed)
     run, glances = evidence.watch_from_afar(LEVELS[-1], terms)
-    compare_output(evidence, run, f"at {LEVELS[-1]}", terms)
+    compare_output(evidence, run, term("at {level}", level=LEVELS[-1]), terms)
     if len(glances) < 2:
-        raise NotChecked("it prints too little to be looked at in the middle of its work.")
+        raise NotChecked(term("it prints too little to be looked at in the middle of its work."))
     counts = [_get_counted(glance, what) for glance in glances[-check.parameters.get("last", 0) :]]
     if max(counts) - counts[0] > allowed:
         raise Failed(
-            f"Over {terms:,} terms without a tracer it grew from {counts[0]:,} to {max(counts):,} "
-            f"{words}: what it holds grows with its work."
+            term(
+                "Over {terms:,} terms without a tracer it grew from {first:,} to {most:,} {words}: "
+                "what it holds grows with its work.",
+                terms=terms,
+                first=counts[0],
+                most=max(counts),
+                words=words,
+            )
         )
-    return f"Over {terms:,} terms without a tracer it did not grow either."
+    return term("Over {terms:,} terms without a tracer it did not grow either.", terms=terms)
 
 
 def _count(measurement: Measurement, what: str) -> int:
     at_exit = measurement.at_exit
     value = measurement.mappings if what == "mappings" else getattr(at_exit, what, None)
     if value is None:
-        raise NotChecked("the program's end could not be looked at.")
+        raise NotChecked(term("the program's end could not be looked at."))
     return int(value)
 
 
@@ -122,5 +145,5 @@ def _name_files(measurement: Measurement) -> tuple[str, str]:
 def _get_counted(glance: Glance, what: str) -> int:
     value = glance.peak_rss_bytes if what == "peak_rss_bytes" else getattr(glance.resources, what)
     if value is None:
-        raise NotChecked("what it has could not be counted.")
+        raise NotChecked(term("what it has could not be counted."))
     return int(value)

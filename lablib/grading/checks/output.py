@@ -17,6 +17,7 @@ from lablib.grading.checks.failing import (
 from lablib.grading.evidence import Evidence
 from lablib.grading.labs import ANSWERS, Check, read_letter
 from lablib.grading.sandbox import Run
+from lablib.language import term
 
 _FETCH = re.compile(r"^fetched .+, fetch (\d+)$", re.MULTILINE)
 _HITS = re.compile(r"^hits: (\d+) of (\d+)$", re.MULTILINE)
@@ -26,8 +27,15 @@ def check_builds(evidence: Evidence, check: Check) -> str:
     """It compiles."""
     for level in LEVELS:
         require_build(evidence, level)
-    refused = f"; some of its calls of {' and '.join(evidence.lab.failing)} will be refused"
-    return f"It builds at {' and at '.join(LEVELS)}{refused if evidence.lab.failing else ''}."
+    first, last = LEVELS
+    if not evidence.lab.failing:
+        return term("It builds at {first} and at {last}.", first=first, last=last)
+    return term(
+        "It builds at {first} and at {last}; some of its calls of {refused} will be refused.",
+        first=first,
+        last=last,
+        refused=" and ".join(evidence.lab.failing),
+    )
 
 
 def check_same_output(evidence: Evidence, check: Check) -> str:
@@ -35,11 +43,17 @@ def check_same_output(evidence: Evidence, check: Check) -> str:
     terms = evidence.lab.terms
     for level in LEVELS:
         for count in (terms, 2 * terms, 4 * terms):
-            compare_output(evidence, measure(evidence, level, count).run, f"at {level}", count)
+            where = term("at {level}", level=level)
+            compare_output(evidence, measure(evidence, level, count).run, where, count)
     # Nor is the program another one where the sanitizer looks.
     sanitized = evidence.run_sanitized(terms)
-    compare_output(evidence, sanitized, "under AddressSanitizer", terms)
-    return f"It prints the same as before, over {terms:,}, {2 * terms:,} and {4 * terms:,} terms."
+    compare_output(evidence, sanitized, term("under AddressSanitizer"), terms)
+    return term(
+        "It prints the same as before, over {once:,}, {twice:,} and {often:,} terms.",
+        once=terms,
+        twice=2 * terms,
+        often=4 * terms,
+    )
 
 
 def check_hit_rate(evidence: Evidence, check: Check) -> str:
@@ -73,8 +87,8 @@ def check_unchanged(evidence: Evidence, check: Check) -> str:
     """Nothing was changed, comments and all."""
     change = _find_change(evidence)
     if change:
-        raise Failed(f"{change}: there is nothing in it to mend.")
-    return "The program is as it was handed out."
+        raise Failed(term("{change}: there is nothing in it to mend.", change=change))
+    return term("The program is as it was handed out.")
 
 
 def check_decision(evidence: Evidence, check: Check) -> str:
@@ -87,24 +101,37 @@ def check_decision(evidence: Evidence, check: Check) -> str:
     letter = read_letter(evidence.submission.answers.get("kind") or "")
     is_leak = lab.truth and lab.truth["is_leak"]
     if lab.truth is None and (change or letter):
-        raise NotChecked("whether there is something to mend, your instructor's copy knows.")
+        raise NotChecked(term("whether there is something to mend, your instructor's copy knows."))
     if not change and (is_leak or letter != question.expected):
         raise Failed(
-            "The program is as it was handed out. Mend it; or, if there is nothing to mend, say in "
-            f"{ANSWERS} what kind of growth it is."
+            term(
+                "The program is as it was handed out. Mend it; or, if there is nothing to mend, "
+                "say in {file} what kind of growth it is.",
+                file=ANSWERS,
+            )
         )
     if change and not is_leak:
-        raise Failed(f"{change}: there is nothing in it to mend, since what it holds has a limit.")
+        raise Failed(
+            term(
+                "{change}: there is nothing in it to mend, since what it holds has a limit.",
+                change=change,
+            )
+        )
     if change:
-        return f"{change}: there was something to mend."
-    return "The program is as it was handed out: there is nothing in it to mend."
+        return term("{change}: there was something to mend.", change=change)
+    return term("The program is as it was handed out: there is nothing in it to mend.")
 
 
 def compare_output(evidence: Evidence, run: Run, where: str, terms: int) -> None:
     """Fail unless a run did the work of the program as it was handed out, by its output."""
     if run.exit_code != 0 or run.ended_by != "itself":
         raise Failed(
-            f"{where[0].upper()}{where[1:]}, over {terms:,} terms, it {describe_end(run)}."
+            term(
+                "Over {terms:,} terms, {where}, it {end}.",
+                terms=terms,
+                where=where,
+                end=describe_end(run),
+            )
         )
     expected, may_differ = evidence.expect_output(terms), evidence.lab.may_differ
     if run.output == expected:
@@ -116,10 +143,19 @@ def compare_output(evidence: Evidence, run: Run, where: str, terms: int) -> None
     if wanted == got:
         return
     number = next(_find_differences(wanted, got), min(len(wanted), len(got)))
-    shown = [quote(lines[number]) if number < len(lines) else "nothing" for lines in (wanted, got)]
+    was, is_now = (
+        quote(lines[number]) if number < len(lines) else term("nothing") for lines in (wanted, got)
+    )
     raise Failed(
-        f"Not the same work {where}, over {terms:,} terms: line {number + 1} of the output was "
-        f"{shown[0]}, and is {shown[1]}."
+        term(
+            "Not the same work {where}, over {terms:,} terms: line {number} of the output was "
+            "{was}, and is {is_now}.",
+            where=where,
+            terms=terms,
+            number=number + 1,
+            was=was,
+            is_now=is_now,
+        )
     )
 
 
@@ -131,7 +167,9 @@ def _find_change(evidence: Evidence) -> str:
         return ""
     lines = zip(handed_out.splitlines(), submitted.splitlines(), strict=False)
     number = next((n for n, (a, b) in enumerate(lines, 1) if a.split() != b.split()), 0)
-    return f"The program was changed{f' (line {number} is the first)' if number else ''}"
+    if not number:
+        return term("The program was changed")
+    return term("The program was changed (line {number} is the first)", number=number)
 
 
 def _find_differences(wanted: list[str], got: list[str]) -> Iterator[int]:

@@ -8,6 +8,7 @@ from lablib.grading.building import SANITIZED
 from lablib.grading.checks.failing import Failed, describe_end, require_build
 from lablib.grading.evidence import Evidence
 from lablib.grading.labs import Check
+from lablib.language import term
 
 _ASAN_ERROR = re.compile(r"SUMMARY: AddressSanitizer: ([\w-]+)")
 _UBSAN_ERROR = re.compile(r"^(\S+?:\d+):\d+: runtime error: (.+)$", re.MULTILINE)
@@ -28,5 +29,5 @@ def check_no_memory_errors(evidence: Evidence, check: Check) -> str:
         where = f" in {own[0][0]} ({evidence.lab.source}:{own[0][2]})" if own else ""
         raise Failed(f"AddressSanitizer: {error[1]}{where}.")
     if run.exit_code != 0 or run.ended_by != "itself":
-        raise Failed(f"Under AddressSanitizer it {describe_end(run)}.")
-    return "AddressSanitizer finds no error."
+        raise Failed(term("Under AddressSanitizer it {end}.", end=describe_end(run)))
+    return term("AddressSanitizer finds no error.")

@@ -1,4 +1,4 @@
-/* hostile: asks for more memory than there is before it begins; expects: "rocess" */
+/* hostile: asks for more memory than there is before it begins; expects: "MiB of memory that" */
 static char nothing[1L << 30];
 
 int main(void)

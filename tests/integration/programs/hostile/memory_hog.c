@@ -1,4 +1,4 @@
-/* hostile: touches all the memory that malloc gives; expects: "hard rss limit" */
+/* hostile: touches all the memory that malloc gives; expects: "MiB of memory that" */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>

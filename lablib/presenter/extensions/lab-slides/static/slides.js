@@ -3,6 +3,9 @@
 // A deck is a notebook with the metadata "lab_slides" (lablib/presenter/deck.py). All that a slide
 // needs is in the page from the start, so that the keys work when the kernel, or the server, doesn't.
 //
+// Cells that the deck calls "ahead" run before they are asked for, as soon as all before them have run:
+// what takes long is done while the class still votes. What they put out is hidden until then.
+//
 // JupyterLab loads an extension as a container of modules, which is usually built by a bundler. This
 // one has a single module and imports nothing, so that it is written by hand.
 "use strict";
@@ -13,17 +16,21 @@
   const folder = document.currentScript.src.replace(/[^/]*$/, "");
 
   class Slides {
-    constructor(app, panel, deck) {
-      this.app = app;
+    constructor(panel, deck) {
       this.panel = panel;
       this.deck = deck;
       this.at = 0;
+      this.order = deck.slides.flatMap((slide) => slide.runs);
       this.hasRun = new Set();
+      this.asked = new Set();
       this.queue = [];
+      this.isRunning = false;
+      this.secondsLeft = 0;
       this.buildFrame();
       panel.sessionContext.statusChanged.connect((_, status) => {
         if (status === "restarting" || status === "autorestarting") {
           this.hasRun.clear();
+          this.asked.clear();
           this.queue = [];
           this.refresh();
         }
@@ -31,10 +38,12 @@
       });
       this.tellKernel(panel.sessionContext.kernelDisplayStatus);
       this.open();
+      this.enqueue([]);
     }
 
     buildFrame() {
-      const node = this.panel.node;
+      const { node } = this.panel;
+      node.lang = this.deck.tag;
       const part = (tag, name) => {
         const made = document.createElement(tag);
         made.className = `lab-slides-${name}`;
@@ -47,10 +56,14 @@
       this.state.setAttribute("role", "status");
       this.head.append(this.title, this.state);
       this.recorded = part("section", "recorded");
-      this.recorded.setAttribute("aria-label", "Recording");
+      this.recorded.setAttribute("aria-label", this.deck.words.recording);
       this.recorded.tabIndex = -1;
       this.notes = part("aside", "notes");
-      this.notes.setAttribute("aria-label", "Notes");
+      this.notes.setAttribute("aria-label", this.deck.words.notes);
+      this.said = document.createElement("p");
+      const keys = document.createElement("small");
+      keys.textContent = this.deck.words.keys;
+      this.notes.append(this.said, keys);
       this.recorded.hidden = this.notes.hidden = true;
     }
 
@@ -77,7 +90,7 @@
       this.at = Math.max(0, Math.min(number, this.deck.slides.length - 1));
       const slide = this.deck.slides[this.at];
       this.title.textContent = slide.title;
-      this.notes.textContent = slide.notes;
+      this.said.textContent = slide.notes;
       this.recorded.hidden = true;
       this.panel.node.classList.remove("lab-slides-folded");
       this.list.scrollTop = 0;
@@ -97,71 +110,114 @@
     }
 
     tellPlace() {
-      const place = `${this.at + 1} / ${this.deck.slides.length}`;
-      const isBusy = this.kernel === "busy" || this.queue.length > 0;
-      this.state.textContent = isBusy ? `running · ${place}` : place;
+      const { words, slides } = this.deck;
+      const parts = [`${this.at + 1} / ${slides.length}`];
+      if (this.secondsLeft > 0) parts.unshift(words.left.replace("{seconds}", this.secondsLeft));
+      if (this.queue.some((id) => this.asked.has(id))) parts.unshift(words.running);
+      else if (this.queue.length > 0) parts.unshift(words.ahead);
+      else if (this.kernel === "busy") parts.unshift(words.running);
+      this.state.textContent = parts.join(" · ");
     }
 
-    // Runs the next cell of the slide, and before it what earlier slides should have run.
+    isDue(id) {
+      return !this.hasRun.has(id) && !this.queue.includes(id);
+    }
+
+    // Shows the next cell of the slide, and runs it and what earlier slides should have run.
     runNext() {
-      const slide = this.deck.slides[this.at];
-      const isDue = (id) => !this.hasRun.has(id) && !this.queue.includes(id);
-      const next = slide.cells.find(isDue);
+      const { cells, runs } = this.deck.slides[this.at];
+      const next = cells.find((id) => !this.asked.has(id) || this.isDue(id));
       if (!next) return;
-      const order = this.deck.slides.slice(0, this.at + 1).flatMap((each) => each.runs);
-      const isLast = next === slide.cells.at(-1);
-      const until = isLast ? order : order.slice(0, order.indexOf(next) + 1);
-      this.enqueue(until.filter(isDue));
+      const end = this.order.indexOf(next === cells.at(-1) ? runs.at(-1) : next) + 1;
+      const until = this.order.slice(0, end);
+      for (const id of until) this.asked.add(id);
+      this.enqueue(until.filter((id) => this.isDue(id)));
+      this.fold();
     }
 
     runAgain() {
-      this.enqueue(this.deck.slides[this.at].runs.filter((id) => !this.queue.includes(id)));
+      const { runs } = this.deck.slides[this.at];
+      for (const id of runs) this.asked.add(id);
+      this.enqueue(runs.filter((id) => !this.queue.includes(id)));
     }
 
     enqueue(ids) {
-      const isRunning = this.queue.length > 0;
       this.queue.push(...ids);
       this.refresh();
-      if (!isRunning) this.runQueue();
+      if (!this.isRunning) this.runQueue();
     }
 
     async runQueue() {
+      this.isRunning = true;
       await this.panel.sessionContext.ready; // a cell that runs without a kernel is done at once
-      while (this.queue.length) {
-        const id = this.queue[0];
-        if (await this.runCell(id)) {
-          this.queue.shift();
-        } else {
+      for (let id = this.takeNext(); id; id = this.takeNext()) {
+        if (!(await this.runCell(id))) {
+          // Its error stays to be seen, and Enter tries it again.
           this.hasRun.delete(id);
-          this.queue = [];
+          for (const lost of this.queue.slice(1)) this.asked.delete(lost);
+          break;
         }
+        this.queue.shift();
         this.refresh();
         this.fold();
       }
+      this.queue = [];
+      this.isRunning = false;
+      this.refresh();
     }
 
-    // JupyterLab scrolls to the code of a cell that it runs: on a slide what it changes counts more.
-    runCell(id) {
-      const { content } = this.panel;
+    // The cell that runs now: one that was asked for, or one that may run ahead.
+    takeNext() {
+      if (!this.queue.length) {
+        const next = this.order.find((id) => !this.hasRun.has(id));
+        if (this.deck.ahead.includes(next)) this.queue.push(next);
+      }
+      return this.queue[0];
+    }
+
+    // Not by JupyterLab's command: it moves the focus, which may be in a field that is typed in.
+    async runCell(id) {
+      const { outputArea, model } = this.panel.content.widgets[this.indexOf(id)];
+      const { kernel } = this.panel.sessionContext.session ?? {};
+      if (!kernel) return false;
       this.hasRun.add(id);
       this.refresh();
       this.fold();
-      const top = this.list.scrollTop;
-      content.activeCellIndex = this.indexOf(id);
-      content.deselectAll();
-      const isRight = this.app.commands.execute("notebook:run-cell");
-      requestAnimationFrame(() => { this.list.scrollTop = top; });
-      return isRight;
+      const stopCount = this.countDown(this.deck.waits_s[id] ?? 0);
+      try {
+        const code = model.sharedModel.getSource();
+        model.trusted = true;
+        outputArea.future = kernel.requestExecute({ code }, false, { cellId: id });
+        return (await outputArea.future.done).content.status === "ok";
+      } catch {
+        return false; // the kernel has gone
+      } finally {
+        stopCount();
+      }
     }
 
-    // Cells that have run, and the next one.
+    countDown(seconds) {
+      const tell = (left) => {
+        this.secondsLeft = left;
+        this.tellPlace();
+      };
+      tell(seconds);
+      const timer = setInterval(() => tell(Math.max(0, this.secondsLeft - 1)), 1000);
+      return () => {
+        clearInterval(timer);
+        tell(0);
+      };
+    }
+
+    // Cells that were asked for, and the next one.
     refresh() {
       const { cells } = this.deck.slides[this.at];
-      const next = cells.findIndex((id) => !this.hasRun.has(id));
+      const next = cells.findIndex((id) => !this.asked.has(id));
       const shown = new Set(next < 0 ? cells : cells.slice(0, next + 1));
-      for (const cell of this.panel.content.widgets) {
-        cell.node.classList.toggle("lab-slides-shown", shown.has(cell.model.id));
-        cell.node.classList.toggle("lab-slides-ran", this.hasRun.has(cell.model.id));
+      for (const { node, model: { id } } of this.panel.content.widgets) {
+        node.classList.toggle("lab-slides-shown", shown.has(id));
+        node.classList.toggle("lab-slides-asked", this.asked.has(id));
+        node.classList.toggle("lab-slides-ran", this.asked.has(id) && this.hasRun.has(id));
       }
       this.tellPlace();
     }
@@ -184,13 +240,15 @@
       if (this.recorded.hidden) {
         const label = document.createElement("p");
         label.className = "lab-slides-label";
-        label.textContent = this.deck.label;
+        label.textContent = this.deck.words.label;
         const content = document.createElement("div");
         content.innerHTML = this.deck.slides[this.at].recorded;
         this.recorded.replaceChildren(label, content);
         this.recorded.scrollTop = 0;
       }
       this.recorded.hidden = !this.recorded.hidden;
+      const isOver = this.recorded.scrollHeight > this.recorded.clientHeight;
+      if (isOver) this.panel.node.classList.add("lab-slides-folded");
       (this.recorded.hidden ? this.panel.node : this.recorded).focus();
     }
 
@@ -231,7 +289,7 @@
       decks.set(panel, null);
       await panel.context.ready;
       const deck = panel.content.model.getMetadata("lab_slides");
-      if (deck) decks.set(panel, new Slides(app, panel, deck));
+      if (deck) decks.set(panel, new Slides(panel, deck));
     };
     app.shell.currentChanged?.connect(look);
     app.restored.then(look);
