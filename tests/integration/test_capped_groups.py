@@ -369,6 +369,7 @@ class TestSuddenEnds:
             os.kill(own_service, signal.SIGKILL)
             wait_until(lambda: is_gone(folder, pid) and list_swap() <= before)
 
+    @pytest.mark.alone  # any service that starts meanwhile would sweep first
     def test_clean_removes_what_a_killed_service_and_its_killed_session_left(self, own_service):
         before = list_swap()
         with held_group() as (_, folder, pid):
@@ -384,6 +385,7 @@ class TestSuddenEnds:
             wait_until(lambda: is_gone(folder, pid) and list_swap() <= before)
             assert control.remove_groups() == []
 
+    @pytest.mark.alone
     def test_a_service_removes_at_its_start_what_another_left_and_its_own_at_its_end(
         self, own_service
     ):

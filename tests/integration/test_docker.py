@@ -1,5 +1,6 @@
 """The study in a real container, looked at with Docker's own command line as well."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -9,9 +10,10 @@ from pathlib import Path
 
 import psutil
 import pytest
+from docker.errors import NotFound
 from parallel import MACHINE
 
-from lablib import study
+from lablib import containers, study
 from lablib.apps import DEBUG_DIR, build_app
 from lablib.containers import ContainerApp, copy_from_image, find_container_pid
 from lablib.errors import DockerError
@@ -155,6 +157,35 @@ def test_a_container_of_somebody_elses_is_left_alone(docker_runtime):
         assert client.containers.get("lab-foreign").id == foreign.id
     finally:
         foreign.remove(force=True)
+
+
+def test_clean_passes_over_what_goes_by_itself(docker_runtime, monkeypatch):
+    engine = docker_runtime.engine
+    client = engine.client
+    with study.start_app(docker_runtime, "fib_leak", 1, name="lab-test"):
+        going, staying = (
+            client.containers.create(
+                "memory-leak-lab/fib_leak:latest", name=name, labels={containers.LABEL: "nobody's"}
+            )
+            for name in ("lab-going", "lab-staying")
+        )
+    list_all = client.api.containers
+
+    def list_and_lose_one(**how):
+        listed = list_all(**how)
+        going.remove(force=True)
+        return listed
+
+    monkeypatch.setattr(client.api, "containers", list_and_lose_one)
+    monkeypatch.setattr(containers, "_owner", lambda: "nobody's")
+    try:
+        assert containers.remove_leftovers(engine) == ["container lab-staying"]
+        with pytest.raises(NotFound):
+            client.containers.get(staying.id)
+    finally:
+        for container in (going, staying):
+            with contextlib.suppress(NotFound):
+                container.remove(force=True)
 
 
 def test_nothing_of_a_study_is_left(docker_runtime):
