@@ -18,7 +18,10 @@ def read_group_sample(folder: Path, pids: Mapping[str, int], elapsed_s: float) -
 
     `pids` are their ids by name; one that has ended is left out. The pressure is the machine's
     where the group has none of its own. Raises `ProcessError` where the group has been removed.
+    The group's counts are read after its processes: without a kill in the counts, none of the
+    processes had been killed when it was looked at.
     """
+    members = tuple(_read_members(pids))
     meminfo, vmstat = read_meminfo(), _read_vmstat()
     page_bytes = os.sysconf("SC_PAGE_SIZE")
     pressure, is_of_machine = _read_nearest_pressure(folder)
@@ -31,7 +34,7 @@ def read_group_sample(folder: Path, pids: Mapping[str, int], elapsed_s: float) -
         swap_free_bytes=meminfo["SwapFree"],
         swapped_in_bytes=vmstat.get("pswpin", 0) * page_bytes,
         swapped_out_bytes=vmstat.get("pswpout", 0) * page_bytes,
-        members=tuple(_read_members(pids)),
+        members=members,
     )
 
 

@@ -92,6 +92,7 @@ static struct leaky_options leaky_start(int argc, char **argv)
 	};
 	static char buffer[BUFSIZ];
 	struct leaky_options options = { 1.0, 0, 0, 0, 0 };
+	sigset_t release;
 	int choice;
 
 	while ((choice = getopt_long(argc, argv, "", known, NULL)) != -1) {
@@ -119,6 +120,10 @@ static struct leaky_options leaky_start(int argc, char **argv)
 		leaky_usage(argv[0]);
 	if (setvbuf(stdout, buffer, _IOLBF, sizeof(buffer)))
 		leaky_fail("setvbuf");
+	sigemptyset(&release);
+	sigaddset(&release, SIGUSR1);
+	if (sigprocmask(SIG_BLOCK, &release, NULL))
+		leaky_fail("sigprocmask");
 	if (signal(SIGALRM, leaky_expire) == SIG_ERR)
 		leaky_fail("signal");
 	alarm(options.lifetime_s);
@@ -135,23 +140,21 @@ static void leaky_release(int signal_number)
 
 /*
  * Wait for SIGUSR1. Who started us sees in /proc/PID/status that the signal is caught, and knows
- * that it will be heard: it is blocked until the moment that we wait for it.
+ * that it will be heard: it is blocked from the start, so in every thread, until the moment that
+ * this one waits for it.
  */
 static void leaky_wait_for_signal(void)
 {
 	struct sigaction action;
-	sigset_t set, previous;
+	sigset_t others;
 
 	memset(&action, 0, sizeof(action));
 	action.sa_handler = leaky_release;
-	sigemptyset(&set);
-	sigaddset(&set, SIGUSR1);
-	if (sigprocmask(SIG_BLOCK, &set, &previous) || sigaction(SIGUSR1, &action, NULL))
+	if (sigaction(SIGUSR1, &action, NULL) || sigprocmask(SIG_BLOCK, NULL, &others))
 		leaky_fail("waiting for release");
+	sigdelset(&others, SIGUSR1);
 	while (!leaky_is_released)
-		sigsuspend(&previous);
-	if (sigprocmask(SIG_SETMASK, &previous, NULL))
-		leaky_fail("sigprocmask");
+		sigsuspend(&others);
 }
 
 static void leaky_wait_for_release(const struct leaky_options *options)

@@ -25,12 +25,7 @@ static struct {
 static void *work_on(void *argument)
 {
 	unsigned worker = (unsigned)(size_t)argument;
-	sigset_t release;
 
-	sigemptyset(&release);
-	sigaddset(&release, SIGUSR1);
-	if ((errno = pthread_sigmask(SIG_BLOCK, &release, NULL))) /* the main thread waits for it */
-		leaky_fail("pthread_sigmask");
 	pthread_mutex_lock(&workers.lock);
 	while (!workers.is_ending) {
 		if (workers.called == worker + 1) {

@@ -80,11 +80,13 @@ def read_losses(
 
 
 def read_survival(
-    reach: StackReach | None, times_s: Sequence[float], allocated: Sequence[float]
+    reach: StackReach | None, times_s: Sequence[float], allocated: Sequence[float], freed: int
 ) -> float | None:
     """Return the share of the blocks born in the first half of the window that still live.
 
-    None where no scan told their age, or where too few were born to speak of a share.
+    How many were born by then lies between two snapshots, and is an estimate; of `freed`, how many
+    were freed in all, none can have been counted out twice. None where no scan told their age, or
+    where too few were born to speak of a share.
     """
     if reach is None or not reach.bands:
         return None
@@ -92,7 +94,7 @@ def read_survival(
     half_s = (times_s[0] + times_s[-1]) / 2 // width_s * width_s  # where a band ends
     born = float(np.interp(half_s, times_s, allocated))
     live = sum(b.live_blocks for b in reach.bands if b.born_from_s + width_s / 2 < half_s)
-    return min(1.0, live / born) if born >= MIN_BIRTHS else None
+    return min(1.0, max(live, born - freed) / born) if born >= MIN_BIRTHS else None
 
 
 def _find_wait(scans: Sequence[tuple[float, StackReach | None]]) -> float:

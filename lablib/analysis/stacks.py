@@ -122,7 +122,7 @@ def _judge_stack(
     if kind == "leaking" and losses is not None and losses.lost_blocks:
         rate, error = losses.rate, losses.error
     reach = scans[-1][1] if scans else None
-    survival = read_survival(reach, series.times_s, series.allocated_blocks)
+    survival = read_survival(reach, series.times_s, series.allocated_blocks, usage.freed_blocks)
     evidence = _gather(kind, usage, growth, losses, survival)
     findings = Findings(
         kind, usage, evidence, growth, losses, rate, error, last.is_running, _count_threads(last)

@@ -126,6 +126,24 @@ class CappedRun:
         before = [sample for sample in self.samples if sample.elapsed_s <= elapsed_s]
         return before[-1] if before else self.samples[0]
 
+    def sample_before_end(self) -> GroupSample:
+        """Return the last sample before the first process ended, or was killed; else the last.
+
+        A killed process gives its memory back before it has ended: where the group's count of
+        kills has risen, what is sampled is no longer what the OOM killer saw.
+        """
+        if not self.ends:
+            return self.samples[-1]
+        end, kills = self.ends[0], self.samples[0].memory.oom_kills
+        before = [
+            sample
+            for sample in self.samples
+            if sample.elapsed_s <= end.elapsed_s
+            and sample.memory.oom_kills == kills
+            and end.pid in [member.pid for member in sample.members]
+        ]
+        return before[-1] if before else self.samples[0]
+
 
 @dataclass(frozen=True)
 class ContainerEnd:

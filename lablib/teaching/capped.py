@@ -106,7 +106,7 @@ def show_badness(run: CappedRun) -> None:
     As they were in the last sample before the first of them ended. `oom_score` is the kernel's own
     number in /proc, which measures by the whole machine.
     """
-    sample = run.sample_at(run.ends[0].elapsed_s if run.ends else run.samples[-1].elapsed_s)
+    sample = run.sample_before_end()
     columns = (
         term("process"),
         term("resident"),

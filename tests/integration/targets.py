@@ -9,15 +9,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 from census import read_changed_code
 
 from lablib.release import wait_until_held
 
 CLEAN_TIMEOUT_S = 120.0
 """How long the kernel may take for the last breakpoint, with other sessions in the queue."""
-
-LAST_PID = Path("/proc/sys/kernel/ns_last_pid")
-"""Where root may say which number the next process gets."""
 
 
 @contextlib.contextmanager
@@ -38,15 +36,17 @@ def held(program: Path, uid: int = 0) -> Iterator[subprocess.Popen[str]]:
 
 
 @contextlib.contextmanager
-def held_with_pid(program: Path, pid: int) -> Iterator[subprocess.Popen[str]]:
-    """Start a program as process `pid`, whose number is free again."""
-    for _ in range(200):
-        LAST_PID.write_text(str(pid - 1))
-        with held(program) as process:
-            if process.pid == pid:
-                yield process
-                return
-    raise AssertionError(f"somebody else keeps taking the number {pid}")
+def held_with_pid(program: Path, numbered: Path, pid: int) -> Iterator[psutil.Process]:
+    """Start a program that waits for release as process `pid`, whose number is free again."""
+    subprocess.run([numbered, str(pid), program, "--wait"], stdout=subprocess.DEVNULL, check=True)
+    process = psutil.Process(pid)
+    try:
+        wait_until_held(pid)
+        yield process
+    finally:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+            process.wait()
 
 
 def await_clean_code(pid: int) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from workload import build_workload
 
 from lablib.apps import LocalApp, build_app, list_apps, list_corpus
 from lablib.errors import AppError
@@ -54,6 +55,12 @@ def test_every_app_waits_for_its_release_and_keeps_its_terms():
             app.release()
         assert {app.app.name: app.wait(30) for app in apps} == dict.fromkeys(PACED, 0)
         assert [app.app.name for app in apps if app.read_logs() == ""] == []
+
+
+def test_no_thread_that_is_there_early_takes_the_signal_that_releases_the_program(tmp_path):
+    program = build_workload("early_thread", tmp_path)
+    ran = subprocess.run([program], capture_output=True, text=True, check=True, timeout=10)
+    assert ran.stdout == "left to the first thread\n"
 
 
 @pytest.mark.parametrize("name", ["fib_leak", "exception_path", *STEERED])

@@ -1,5 +1,7 @@
 """Experiments in a capped group, as the notebook shows them; here from recordings."""
 
+from dataclasses import replace
+
 import pytest
 from IPython.core.displaypub import CapturingDisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
@@ -66,6 +68,17 @@ def test_the_sample_of_a_moment_is_the_last_before_it_or_the_first():
     run = make_run()
     assert run.sample_at(5.0) is run.samples[-1]
     assert run.sample_at(-1.0) is run.samples[0]
+
+
+def test_the_sample_before_the_end_is_from_before_the_kill_and_not_only_before_it_was_noticed():
+    run = make_run()
+    seen = run.samples[0]
+    assert replace(run, ends=()).sample_before_end() is seen
+    killed = replace(seen, elapsed_s=0.55, memory=replace(seen.memory, oom_kills=1))
+    gone = replace(seen, elapsed_s=0.58, members=seen.members[:1])
+    late = replace(seen, elapsed_s=0.7)
+    assert replace(run, samples=(seen, killed, gone, late)).sample_before_end() is seen
+    assert replace(run, samples=(killed, late)).sample_before_end() is killed
 
 
 def test_badness_is_shown_with_what_it_is_made_of(outputs):

@@ -7,6 +7,7 @@ import pytest
 from simulated_heap import NEVER, RESOURCES, blocks, every, make_heap_trace, site
 
 from lablib.analysis import judge_trace
+from lablib.analysis.losses import read_survival
 from lablib.records import Frame, ReachabilityScan
 
 TRIES = 20
@@ -219,6 +220,14 @@ def test_survival_tells_what_became_of_the_old():
     lives = np.where(rng.random(len(births)) < 0.2, NEVER, 0.5)
     assert judge(blocks(births, lives)).stacks[0].evidence.survival == pytest.approx(0.2, abs=0.05)
     assert judge(blocks(births, 0.5)).stacks[0].evidence.survival == 0
+
+
+def test_all_the_old_live_where_nothing_was_freed_however_rare_the_snapshots():
+    """Of 1,000 blocks born at 6 s, half seem to be born by 5 s: the snapshots are at 1 s and 9."""
+    stack, seen_at_s = blocks([0.5] * 50 + [6.0] * 1000), [1.0, 9.0]
+    reach = stack.reach(9.0, np.arange(0.0, 9.5, 0.5))
+    assert read_survival(reach, seen_at_s, [50, 1050], freed=0) == 1
+    assert read_survival(reach, seen_at_s, [50, 1050], freed=1050) == pytest.approx(50 / 550)
 
 
 def test_thread_stacks_leak_although_something_leads_to_them():
